@@ -1,0 +1,3 @@
+//! The stackvm binary.
+
+fn main() {}

@@ -1,0 +1,18 @@
+//! The deterministic computer: memory, bus, devices, virtual clock, save and restore, digest.
+//!
+//! A machine is a pure function of where it started and what was put into it. This crate therefore
+//! does no I/O, reads no clock, starts no thread and asks no host for randomness: inputs come in
+//! through [`Input`], stamped with the instant they arrive at, and outputs leave as [`Output`].
+
+pub mod boot;
+pub mod config;
+pub mod devices;
+pub mod instant;
+pub mod io;
+pub mod machine;
+pub mod memory;
+
+pub use config::{ConfigError, DiskConfig, Firmware, MachineConfig};
+pub use instant::Instant;
+pub use machine::{Machine, Stop};
+pub use io::{ConsoleId, DiskId, Input, NicId, Output, PortId};

@@ -1,0 +1,7 @@
+//! RISC-V harts: decode, execute, translate addresses, trap.
+//!
+//! Owns the instruction set (RV64GC with Zba, Zbb, Zbs, Zicsr, Zifencei, Zicntr, Zicbom, Zicboz,
+//! Sstc, Svadu; M, S and U mode; PMP; Sv39 and Sv48), its exact floating point, and the
+//! interpreter that runs it from predecoded blocks. Deliberately knows nothing of boards, devices,
+//! firmware or wall time: memory and devices are reached through the [`Bus`] trait, and the virtual
+//! clock is a number the caller hands in.
