@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# Measures against QEMU and prints the table of BENCHMARKS.md.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. scripts/lib.sh
+
+need_tools
+install_missing run
+install_missing bench
+scripts/web.sh
+cargo bench --workspace

@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# From a fresh clone to a Linux prompt in the browser: installs what is missing, builds (while the
+# guest's packages download), then `stackvm up`.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. scripts/lib.sh
+
+if [ -z "${MIRROR:-}" ] && ! is_debian; then
+    fail "this is not Debian, so its package sources do not say where Debian's packages are" \
+        "make run MIRROR=URL, with the URL of a Debian mirror (it has a dists/ folder)"
+fi
+mirror=(${MIRROR:+--mirror "$MIRROR"})
+target="${CARGO_TARGET_DIR:-target}/release"
+
+if [ -x "$target/stackvm" ]; then
+    say "building what has changed, then: stackvm up"
+else
+    say "the first time takes a few minutes: install what is missing, build the pages and the"
+    say "program, and meanwhile download a kernel and a few tools for the guest from Debian."
+    say "After that, the same command takes seconds."
+fi
+
+need_tools
+install_missing run
+
+# The downloader needs little, so it is built first and works while the rest compiles. Whatever it
+# cannot do, `stackvm up` does or explains; its own troubles are not the end.
+say "building the downloader"
+cargo build --release --quiet -p stackvm-images --bin stackvm-fetch
+"$target/stackvm-fetch" tiny "${mirror[@]}" >/dev/null 2>&1 &
+fetch=$!
+trap 'kill "$fetch" 2>/dev/null || true' EXIT
+
+say "building the pages"
+scripts/web.sh >&2
+say "building stackvm"
+cargo build --release -p stackvm-cli
+wait "$fetch" || true
+trap - EXIT
+
+exec "$target/stackvm" up "${mirror[@]}"
