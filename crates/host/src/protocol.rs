@@ -1,0 +1,471 @@
+//! The control protocol between a lab's process and whoever uses the lab, over a Unix socket.
+//!
+//! A frame is a 4-byte big-endian length and that many bytes of postcard. The lab speaks first, with
+//! [`Event::Hello`]; from then on the client sends [`Request`]s and the lab sends [`Event`]s. This
+//! module owns the messages, their limits and the framing ([`encode`], [`Decoder`]), which do no I/O
+//! and so serve blocking and asynchronous users alike. Sockets are `client`'s and `lab`'s.
+//!
+//! A client that reads slowly never holds up a terminal: when its buffer in the lab is full it loses
+//! terminal output and is told so ([`Event::ConsoleLost`]). Output of a command is never lost; while
+//! its client's buffer is full, the lab holds the whole machine still.
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use stackvm_machine::ConsoleId;
+use thiserror::Error;
+
+/// Version of the protocol; the two sides must have the same one.
+pub const VERSION: u16 = 1;
+/// Most bytes in a frame, without its length.
+pub const FRAME_BYTES_MAX: usize = 1 << 20;
+/// Most bytes of terminal or command data in one message.
+pub const DATA_BYTES_MAX: usize = 64 << 10;
+/// Bytes of standard input that a client may send for a new command before any
+/// [`Event::ExecCredit`].
+pub const EXEC_CREDIT_BYTES: usize = 256 << 10;
+/// Bytes of each terminal's past output that the lab keeps for those who attach later.
+pub const SCROLLBACK_BYTES: usize = 64 << 10;
+/// Most arguments and most environment entries of a command, each.
+pub const EXEC_ARGUMENTS_MAX: usize = 4096;
+/// Most bytes of a command's arguments and environment together.
+pub const EXEC_ARGUMENTS_BYTES_MAX: usize = 64 << 10;
+
+/// The number a client gives a request, for recognising the reply.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+pub struct Tag(pub u32);
+
+/// The number a client gives a command it runs; unique on its connection.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+pub struct ExecId(pub u32);
+
+/// Size of a terminal in characters.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Size {
+    /// Columns.
+    pub columns: u16,
+    /// Rows.
+    pub rows: u16,
+}
+
+/// What a client sends.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Request {
+    /// Comes back in [`Event::Reply`].
+    pub tag: Tag,
+    /// What is wanted.
+    pub command: Command,
+}
+
+/// What a client can ask for. Each is answered by exactly one [`Event::Reply`], except
+/// [`Command::Type`], [`Command::Resize`], [`Command::ExecInput`], [`Command::ExecEof`],
+/// [`Command::ExecResize`] and [`Command::ExecSignal`], which are answered only when they fail.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Command {
+    /// Send me this terminal's output from now on; answered by [`Reply::Attached`].
+    Attach {
+        /// Which terminal.
+        console: ConsoleId,
+    },
+    /// No more of this terminal.
+    Detach {
+        /// Which terminal.
+        console: ConsoleId,
+    },
+    /// Type at a terminal.
+    Type {
+        /// Which terminal.
+        console: ConsoleId,
+        /// At most [`DATA_BYTES_MAX`].
+        bytes: Vec<u8>,
+    },
+    /// A terminal has a new size.
+    Resize {
+        /// Which terminal.
+        console: ConsoleId,
+        /// The size.
+        size: Size,
+    },
+    /// Run a command in the guest. Waits for the guest to be up. Answered by [`Reply::Done`] when
+    /// the guest has started it; then [`Event::ExecOutput`] and at last one [`Event::ExecExit`].
+    Exec {
+        /// The client's number for it.
+        exec: ExecId,
+        /// What to run.
+        spec: ExecSpec,
+    },
+    /// Standard input (or, with a terminal, typing) for a command; within its credit.
+    ExecInput {
+        /// Which command.
+        exec: ExecId,
+        /// At most [`DATA_BYTES_MAX`].
+        bytes: Vec<u8>,
+    },
+    /// End of standard input.
+    ExecEof {
+        /// Which command.
+        exec: ExecId,
+    },
+    /// The terminal of a command has a new size.
+    ExecResize {
+        /// Which command.
+        exec: ExecId,
+        /// The size.
+        size: Size,
+    },
+    /// Send a signal to a command and its children.
+    ExecSignal {
+        /// Which command.
+        exec: ExecId,
+        /// Linux's number for it.
+        signal: u8,
+    },
+    /// Switch, hold or let go.
+    Power(Power),
+    /// Answered by [`Reply::Info`].
+    Info,
+    /// Answered by [`Reply::Digest`].
+    Digest,
+    /// Write the machine to its folder. [`AfterSave::Stop`] ends the lab: the reply comes first.
+    Save {
+        /// What happens then.
+        after: AfterSave,
+    },
+    /// Set the guest's clock through its agent.
+    SetTime {
+        /// Nanoseconds since 1970; `None` is the host's time.
+        unix_ns: Option<u64>,
+    },
+}
+
+/// What [`Command::Save`] does after saving.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum AfterSave {
+    /// The machine stops; `start` goes on from the saved state.
+    Stop,
+    /// The machine goes on running.
+    Continue,
+}
+
+/// A command to run in the guest.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ExecSpec {
+    /// Program and arguments; the program is looked up in the guest's `PATH`.
+    pub argv: Vec<String>,
+    /// Environment entries to add.
+    pub env: Vec<(String, String)>,
+    /// Run it on a terminal of this size; standard output and standard error are then one.
+    pub tty: Option<Size>,
+    /// Where its standard input comes from. With a terminal this says nothing.
+    pub stdin: Stdin,
+}
+
+/// Where a command's standard input comes from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Stdin {
+    /// `/dev/null`.
+    Null,
+    /// [`Command::ExecInput`] until [`Command::ExecEof`].
+    Stream,
+}
+
+/// What to do with the whole machine.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Power {
+    /// Ask the guest to switch off (through its agent). The reply says only that it was asked.
+    Shutdown,
+    /// As the reset button: the machine starts again with its disks as they are.
+    Reset,
+    /// Hold virtual time.
+    Pause,
+    /// Let virtual time go on; after a stall too.
+    Resume,
+    /// As the plug: the machine stops now.
+    Kill,
+}
+
+/// What the lab sends.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Event {
+    /// The first message on every connection. This variant stays first and `version` stays its
+    /// first field in all versions.
+    Hello(Hello),
+    /// Answer to one request.
+    Reply {
+        /// The request's.
+        tag: Tag,
+        /// The answer.
+        reply: Reply,
+    },
+    /// The machine's state changed.
+    State(State),
+    /// The guest's agent came (`exec` works from now on) or went.
+    Agent(Agent),
+    /// A terminal wrote something.
+    Console {
+        /// Which terminal.
+        console: ConsoleId,
+        /// What it wrote.
+        bytes: Vec<u8>,
+    },
+    /// This client read too slowly, and so many bytes of a terminal's output were dropped here.
+    ConsoleLost {
+        /// Which terminal.
+        console: ConsoleId,
+        /// How many.
+        bytes: u64,
+    },
+    /// A command wrote something.
+    ExecOutput {
+        /// Which command.
+        exec: ExecId,
+        /// Where to.
+        stream: Stream,
+        /// What it wrote.
+        bytes: Vec<u8>,
+    },
+    /// The client may send so many more bytes of a command's standard input.
+    ExecCredit {
+        /// Which command.
+        exec: ExecId,
+        /// Additional bytes.
+        bytes: u32,
+    },
+    /// A command ended; nothing more comes for this id.
+    ExecExit {
+        /// Which command.
+        exec: ExecId,
+        /// Its exit code, or 128 + the number of the signal that ended it.
+        code: u8,
+    },
+    /// A command that had started was lost: the machine was reset or its agent went away.
+    ExecLost {
+        /// Which command.
+        exec: ExecId,
+        /// What happened.
+        message: String,
+    },
+    /// Something a person at this machine should read: the network went away, for example.
+    Notice {
+        /// The text, one line.
+        message: String,
+    },
+}
+
+/// One of a command's output streams.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Stream {
+    /// Standard output, or the terminal.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+/// The first thing a lab says.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Hello {
+    /// [`VERSION`] of the lab.
+    pub version: u16,
+    /// Name of the machine.
+    pub name: String,
+    /// Its state now.
+    pub state: State,
+    /// Whether its agent is there now.
+    pub agent: Agent,
+    /// Its terminals; the first is the one to show.
+    pub consoles: Vec<ConsoleId>,
+}
+
+/// An answer.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Reply {
+    /// It is done (or, for things that take guest time, begun).
+    Done,
+    /// It is not done.
+    Failed {
+        /// Why, and what to do about it.
+        message: String,
+    },
+    /// For [`Command::Attach`]: the terminal's output follows.
+    Attached {
+        /// The terminal's recent output, at most [`SCROLLBACK_BYTES`].
+        scrollback: Vec<u8>,
+        /// Its size, if anyone has set one.
+        size: Option<Size>,
+    },
+    /// For [`Command::Info`].
+    Info(Box<Info>),
+    /// For [`Command::Digest`].
+    Digest {
+        /// Ticks (1/16 ns) since switch-on.
+        instant_ticks: u64,
+        /// The state's digest, in hexadecimal.
+        digest: String,
+    },
+}
+
+/// State of a machine.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum State {
+    /// The lab is being set up.
+    Starting,
+    /// Virtual time runs.
+    Running,
+    /// Virtual time is held.
+    Paused,
+    /// A condition of the host must be cured first; then [`Power::Resume`].
+    Stalled {
+        /// What happened, to what.
+        reason: String,
+    },
+    /// The machine is off and the lab ends.
+    Stopped(StopReason),
+}
+
+/// Why a machine is off.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum StopReason {
+    /// The guest switched it off.
+    PowerOff {
+        /// The code the guest gave; 0 is success.
+        code: u32,
+    },
+    /// [`Power::Kill`] or a signal to the lab.
+    Killed,
+    /// [`Command::Save`] with [`AfterSave::Stop`].
+    Saved,
+    /// The lab could not go on.
+    Failed {
+        /// Why.
+        message: String,
+    },
+}
+
+/// Whether the guest's agent listens.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Agent {
+    /// Not there (yet).
+    Absent,
+    /// There: `exec`, shutdown and clock setting work.
+    Up,
+}
+
+/// Facts about a running machine.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Info {
+    /// Its name.
+    pub name: String,
+    /// The image or kernel file it started from.
+    pub image: String,
+    /// Its state.
+    pub state: State,
+    /// Whether its agent is there.
+    pub agent: Agent,
+    /// Ticks (1/16 ns) of virtual time since switch-on.
+    pub instant_ticks: u64,
+    /// Instructions retired by all harts.
+    pub instructions: u64,
+    /// RAM in bytes.
+    pub memory_bytes: u64,
+    /// Number of harts.
+    pub harts: u32,
+    /// Ticks per instruction now.
+    pub rate_ticks: u32,
+    /// Milliseconds of wall time since the lab started.
+    pub uptime_ms: u64,
+    /// Bytes of disk blocks the guest has written since they differ from the image.
+    pub disk_bytes_written: u64,
+    /// Commands running through the agent.
+    pub execs: u32,
+    /// Connected clients.
+    pub clients: u32,
+    /// Process id of the lab.
+    pub pid: u32,
+}
+
+/// Why bytes are not a message, or a message cannot be sent.
+#[derive(Debug, Error)]
+pub enum CodecError {
+    /// Longer than [`FRAME_BYTES_MAX`].
+    #[error("message of {bytes} bytes: at most {FRAME_BYTES_MAX} are possible")]
+    TooLong {
+        /// Its length.
+        bytes: usize,
+    },
+    /// Not a message of this version.
+    #[error("not a message of protocol version {VERSION}: {0}")]
+    Malformed(#[from] postcard::Error),
+    /// Bytes left over after the message in its frame.
+    #[error("{bytes} bytes too many in a message")]
+    Trailing {
+        /// How many.
+        bytes: usize,
+    },
+}
+
+/// Appends `message` as one frame to `out`.
+///
+/// # Errors
+/// [`CodecError::TooLong`], and `out` is as before.
+pub fn encode<T: Serialize>(message: &T, out: &mut Vec<u8>) -> Result<(), CodecError> {
+    let body = postcard::to_stdvec(message)?;
+    if body.len() > FRAME_BYTES_MAX {
+        return Err(CodecError::TooLong { bytes: body.len() });
+    }
+    out.extend_from_slice(&(body.len() as u32).to_be_bytes());
+    out.extend_from_slice(&body);
+    Ok(())
+}
+
+/// Decodes the body of one frame (without its length).
+///
+/// # Errors
+/// See [`CodecError`].
+pub fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, CodecError> {
+    if body.len() > FRAME_BYTES_MAX {
+        return Err(CodecError::TooLong { bytes: body.len() });
+    }
+    let (message, rest) = postcard::take_from_bytes(body)?;
+    if rest.is_empty() { Ok(message) } else { Err(CodecError::Trailing { bytes: rest.len() }) }
+}
+
+/// Collects received bytes and hands out whole messages. After an error the connection is of no
+/// more use: frames have lost their beginning.
+#[derive(Debug, Default)]
+pub struct Decoder {
+    bytes: Vec<u8>,
+    taken: usize,
+}
+
+impl Decoder {
+    /// An empty one.
+    pub fn new() -> Decoder {
+        Decoder::default()
+    }
+
+    /// Adds received bytes.
+    pub fn extend(&mut self, bytes: &[u8]) {
+        // What was handed out goes away here, at most once per read.
+        self.bytes.drain(..self.taken);
+        self.taken = 0;
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// The next whole message, if it has arrived.
+    ///
+    /// # Errors
+    /// See [`CodecError`]. A length above the limit is an error as soon as it is seen.
+    pub fn next_message<T: DeserializeOwned>(&mut self) -> Result<Option<T>, CodecError> {
+        let waiting = &self.bytes[self.taken..];
+        let Some((length, rest)) = waiting.split_first_chunk::<4>() else { return Ok(None) };
+        let bytes = u32::from_be_bytes(*length) as usize;
+        if bytes > FRAME_BYTES_MAX {
+            return Err(CodecError::TooLong { bytes });
+        }
+        let Some(body) = rest.get(..bytes) else { return Ok(None) };
+        let message = decode(body)?;
+        self.taken += 4 + bytes;
+        Ok(Some(message))
+    }
+}
+
+#[cfg(test)]
+mod tests;
