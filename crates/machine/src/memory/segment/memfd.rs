@@ -1,0 +1,110 @@
+//! Segments on Linux: one shared mapping of a memfd.
+
+#![expect(unsafe_code, reason = "maps and unmaps host memory")]
+
+use std::ffi::c_void;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::ptr::{self, NonNull};
+
+use rustix::fs::{FallocateFlags, MemfdFlags, SealFlags};
+use rustix::io::Errno;
+use rustix::mm::{Advice, MapFlags, MprotectFlags, ProtFlags};
+
+/// Protection is changed in these units: the largest page any Linux host uses.
+const PROTECT_BYTES: usize = 64 << 10;
+
+/// A memfd and its one writable mapping.
+#[derive(Debug)]
+pub(super) struct Mapping {
+    base: NonNull<u8>,
+    bytes: usize,
+    fd: OwnedFd,
+}
+
+// SAFETY: the mapping is plain memory; who may write which page is decided above, see `PageRef`.
+unsafe impl Send for Mapping {}
+// SAFETY: as above; no method of `&Mapping` reads or writes the memory.
+unsafe impl Sync for Mapping {}
+
+impl Mapping {
+    pub(super) fn new(bytes: usize) -> io::Result<Mapping> {
+        let fd = rustix::fs::memfd_create(
+            c"guest-ram",
+            MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING,
+        )?;
+        rustix::fs::ftruncate(&fd, bytes as u64)?;
+        // SAFETY: a new mapping at an address of the kernel's choice disturbs nothing.
+        let base = unsafe {
+            rustix::mm::mmap(
+                ptr::null_mut(),
+                bytes,
+                ProtFlags::READ | ProtFlags::WRITE,
+                MapFlags::SHARED,
+                &fd,
+                0,
+            )?
+        };
+        let base = NonNull::new(base.cast()).expect("mmap does not return address 0");
+        // From here on nobody else can get a writable mapping or change the size. Kernels before
+        // 5.1 have no FUTURE_WRITE: there the descriptor is merely not to be given away.
+        let fixed = SealFlags::SHRINK | SealFlags::GROW;
+        match rustix::fs::fcntl_add_seals(&fd, fixed | SealFlags::FUTURE_WRITE) {
+            Err(Errno::INVAL) => rustix::fs::fcntl_add_seals(&fd, fixed)?,
+            other => other?,
+        }
+        Ok(Mapping { base, bytes, fd })
+    }
+
+    pub(super) fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+
+    pub(super) fn base(&self) -> NonNull<u8> {
+        self.base
+    }
+
+    pub(super) fn commit(&self, offset: usize, bytes: usize) -> io::Result<()> {
+        assert!(offset + bytes <= self.bytes, "{offset}+{bytes} of {}", self.bytes);
+        loop {
+            let start = self.base.as_ptr().wrapping_add(offset).cast::<c_void>();
+            // SAFETY: the range lies in our mapping, and populating changes no byte of it.
+            let done = unsafe { rustix::mm::madvise(start, bytes, Advice::LinuxPopulateWrite) };
+            match done {
+                Ok(()) => return Ok(()),
+                Err(Errno::INTR | Errno::AGAIN) => {}
+                // The kernel's way to say that touching the page would raise SIGBUS: no memory.
+                Err(Errno::FAULT) => return Err(io::ErrorKind::OutOfMemory.into()),
+                // Kernels before 5.14 cannot populate a mapping, only allocate in the file.
+                Err(Errno::INVAL) => return self.allocate(offset, bytes),
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    fn allocate(&self, offset: usize, bytes: usize) -> io::Result<()> {
+        let mode = FallocateFlags::empty();
+        Ok(rustix::fs::fallocate(&self.fd, mode, offset as u64, bytes as u64)?)
+    }
+
+    pub(super) fn protect(&self, bytes: usize) {
+        let bytes = bytes.min(self.bytes) / PROTECT_BYTES * PROTECT_BYTES;
+        if bytes == 0 {
+            return;
+        }
+        let start = self.base.as_ptr().cast::<c_void>();
+        // SAFETY: the range lies in our mapping and holds frozen pages only, which nobody writes.
+        let done = unsafe { rustix::mm::mprotect(start, bytes, MprotectFlags::READ) };
+        // Out of mapping slots at worst; the pages stay writable and correctness does not need it.
+        let _ = done;
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: whoever holds references into the mapping also holds its segment, so none is
+        // left now.
+        let done = unsafe { rustix::mm::munmap(self.base.as_ptr().cast(), self.bytes) };
+        debug_assert!(done.is_ok(), "munmap: {done:?}");
+    }
+}
