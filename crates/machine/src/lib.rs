@@ -7,6 +7,7 @@
 pub mod boot;
 pub mod config;
 pub mod devices;
+pub mod digest;
 pub mod instant;
 pub mod io;
 pub mod machine;

@@ -16,7 +16,7 @@ mod frozen;
 mod page;
 mod segment;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::io;
 use std::ops::Range;
