@@ -5,3 +5,5 @@
 //! interpreter that runs it from predecoded blocks. Deliberately knows nothing of boards, devices,
 //! firmware or wall time: memory and devices are reached through the [`Bus`] trait, and the virtual
 //! clock is a number the caller hands in.
+
+pub mod softfloat;
