@@ -1,3 +1,25 @@
-//! The stackvm binary.
+//! The `stackvm` binary: parses the command line, calls the crates below, tells people what
+//! happened. Owns no machine: machines live in labs, images in the images' folder.
 
-fn main() {}
+mod args;
+mod commands;
+mod failure;
+mod progress;
+mod session;
+mod terminal;
+mod values;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    let cli = args::Cli::parse();
+    match commands::run(cli.command) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            eprint!("{}", failure::describe(&error));
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use stackvm_machine::instant::Ticks;
+
+use crate::values::{self, Forward};
+
+/// Deterministic RISC-V virtual machines, in your terminal and in your browser.
+#[derive(Parser)]
+#[command(name = "stackvm", version, arg_required_else_help = true, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Prepare a Linux machine and put its prompt in the browser
+    Up(Up),
+    /// Run a machine in this terminal, or one command in it
+    Run(Box<Run>),
+    /// Start a named machine again and attach to it
+    Start(Start),
+    /// Join the terminal of a running machine; Ctrl-] leaves
+    Attach(Attach),
+    /// List machines
+    Ls(List),
+    /// Stop machines, keeping their state
+    Stop(Stop),
+    /// Remove stopped machines with their disks
+    Rm(Remove),
+    /// Build and keep what machines start from
+    #[command(subcommand)]
+    Image(Image),
+    /// The process of a lab; started by the other commands
+    #[command(hide = true)]
+    Lab(Lab),
+}
+
+#[derive(Args)]
+pub(crate) struct Up {
+    /// Port for the page, on loopback
+    #[arg(long, default_value_t = 8700, value_name = "N")]
+    pub(crate) port: u16,
+    /// Print the link without opening a browser
+    #[arg(long)]
+    pub(crate) no_open: bool,
+    /// Debian mirror to take packages from [default: the one of this computer's apt]
+    #[arg(long, value_name = "URL")]
+    pub(crate) mirror: Option<String>,
+}
+
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  stackvm run tiny                           a small Linux; Ctrl-] opens a menu
+  stackvm run tiny -- uname -m               one command: its output, its exit code
+  stackvm run debian --net user -p 8080:80   Debian with network
+  stackvm run --kernel fw.elf                anything made for QEMU's RISC-V virt board
+  stackvm run tiny --until 5s --digest       the state after 5 virtual seconds, as a hash")]
+pub(crate) struct Run {
+    /// Image to start from: tiny, debian, or an imported one
+    #[arg(value_name = "IMAGE", required_unless_present_any = ["kernel", "firmware"])]
+    pub(crate) image: Option<String>,
+    /// Kernel instead of an image: a RISC-V ELF or Linux Image
+    #[arg(long, value_name = "FILE", conflicts_with = "image")]
+    pub(crate) kernel: Option<PathBuf>,
+    /// Initial RAM disk for --kernel
+    #[arg(long, value_name = "FILE", conflicts_with = "image")]
+    pub(crate) initrd: Option<PathBuf>,
+    /// Raw disk; writes are kept apart, the file never changes. The first is vda (with an image:
+    /// the first after the image's own)
+    #[arg(long = "disk", value_name = "FILE")]
+    pub(crate) disks: Vec<PathBuf>,
+    /// Words for the kernel's command line (with an image: added to the image's own)
+    #[arg(long, value_name = "ARGS", allow_hyphen_values = true)]
+    pub(crate) append: Option<String>,
+    /// Firmware below the kernel: builtin, none, or a file such as OpenSBI or U-Boot
+    /// [default: none for an ELF with a tohost symbol or an entry at the start of RAM,
+    /// else builtin]
+    #[arg(long, value_name = "builtin|none|FILE", conflicts_with = "image")]
+    pub(crate) firmware: Option<String>,
+    /// Memory, such as 512M or 1G [default: the image's, or 256M]
+    #[arg(long, value_name = "SIZE", value_parser = values::size)]
+    pub(crate) mem: Option<u64>,
+    /// Number of harts (CPUs)
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) harts: u32,
+    /// Network: user (through passt, no root needed)
+    #[arg(long, value_name = "KIND", value_enum, default_value_t = Net::None)]
+    pub(crate) net: Net,
+    /// Lead a TCP port of this computer's loopback to one of the guest (with --net user)
+    #[arg(short = 'p', long = "publish", value_name = "HOST:GUEST", value_parser = values::forward)]
+    pub(crate) publish: Vec<Forward>,
+    /// Keep the machine, its disk and state, under this name
+    #[arg(long, value_name = "NAME", value_parser = values::name)]
+    pub(crate) name: Option<String>,
+    /// Offer Sv48 address translation beside Sv39
+    #[arg(long)]
+    pub(crate) sv48: bool,
+    /// Everything random in the machine comes from this number [default: random; with --until 0]
+    #[arg(long, value_name = "N")]
+    pub(crate) seed: Option<u64>,
+    /// Run from cold to this virtual instant without any input, then end
+    #[arg(long, value_name = "TIME", value_parser = values::span,
+          conflicts_with_all = ["name", "tty", "command", "net", "publish"])]
+    pub(crate) until: Option<Ticks>,
+    /// Print the digest of the state reached, and nothing else
+    #[arg(long, requires = "until")]
+    pub(crate) digest: bool,
+    /// Give the command a terminal
+    #[arg(short = 't', long = "tty", requires = "command")]
+    pub(crate) tty: bool,
+    /// Debian mirror, if the image has to be built first
+    #[arg(long, value_name = "URL")]
+    pub(crate) mirror: Option<String>,
+    /// Command to run in the guest instead of joining its terminal
+    #[arg(last = true, value_name = "COMMAND", conflicts_with = "kernel")]
+    pub(crate) command: Vec<String>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Net {
+    /// No network
+    None,
+    /// Through passt
+    User,
+}
+
+#[derive(Args)]
+pub(crate) struct Start {
+    /// Name of the machine
+    #[arg(value_name = "MACHINE")]
+    pub(crate) name: String,
+    /// Start it without attaching
+    #[arg(long)]
+    pub(crate) detach: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct Attach {
+    /// Name of the machine
+    #[arg(value_name = "MACHINE")]
+    pub(crate) name: String,
+}
+
+#[derive(Args)]
+pub(crate) struct List {
+    /// As JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct Stop {
+    /// Names of the machines
+    #[arg(value_name = "MACHINE", required = true)]
+    pub(crate) names: Vec<String>,
+    /// Ask the guest to shut down instead of keeping its state
+    #[arg(long, conflicts_with = "kill")]
+    pub(crate) power_off: bool,
+    /// Switch it off at once, as if the plug were pulled
+    #[arg(long)]
+    pub(crate) kill: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct Remove {
+    /// Names of the machines
+    #[arg(value_name = "MACHINE", required = true)]
+    pub(crate) names: Vec<String>,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Image {
+    /// Build an image from Debian's packages
+    Build {
+        /// tiny or debian
+        name: String,
+        /// Debian mirror to take packages from [default: the one of this computer's apt]
+        #[arg(long, value_name = "URL")]
+        mirror: Option<String>,
+    },
+    /// List images
+    Ls {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Remove images
+    Rm {
+        /// Names of the images
+        #[arg(required = true, value_name = "IMAGE")]
+        names: Vec<String>,
+    },
+    /// Write an image to one file, for a computer that cannot build it
+    Export {
+        /// Name of the image
+        #[arg(value_name = "IMAGE")]
+        name: String,
+        /// File to write
+        file: PathBuf,
+    },
+    /// Take an image from a file that `export` wrote
+    Import {
+        /// The file
+        file: PathBuf,
+    },
+}
+
+#[derive(Args)]
+pub(crate) struct Lab {
+    /// The machine's folder
+    pub(crate) dir: PathBuf,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn what_cannot_be_meant_is_refused() {
+        let check = |line: &str, fine: bool| {
+            let seen = Cli::try_parse_from(line.split(' '));
+            assert_eq!(seen.is_ok(), fine, "{line}");
+        };
+        check("stackvm run tiny", true);
+        check("stackvm run tiny -- uname -m", true);
+        check("stackvm run -t tiny -- sh", true);
+        check("stackvm run --kernel k --append console=ttyS0", true);
+        check("stackvm run --kernel k --append -x", true);
+        check("stackvm run --firmware f", true);
+        check("stackvm run tiny --until 5s --digest", true);
+        check("stackvm run", false);
+        check("stackvm run tiny --kernel k", false);
+        check("stackvm run tiny --initrd i", false);
+        check("stackvm run tiny -t", false);
+        check("stackvm run tiny --digest", false);
+        check("stackvm run tiny --until 5s -- true", false);
+        check("stackvm run --kernel k -- true", false);
+        check("stackvm run tiny --mem 12", false);
+        check("stackvm run tiny --name A/B", false);
+        check("stackvm run tiny -p 80", false);
+        check("stackvm rm", false);
+    }
+}

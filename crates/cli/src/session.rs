@@ -1,0 +1,441 @@
+//! A session: this terminal (or these pipes) joined to a terminal of a machine, or to a command
+//! that runs in it, until one of the two ends.
+//!
+//! Owns what happens meanwhile: keys, signals, window sizes, the menu, the wait for the guest to
+//! boot. What becomes of the machine afterwards is the commands' business.
+
+mod boot;
+mod keys;
+mod link;
+mod pipes;
+mod signals;
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use anyhow::{Result, anyhow};
+use stackvm_host::protocol::{
+    Agent, Command, DATA_BYTES_MAX, EXEC_CREDIT_BYTES, Event, ExecId, ExecSpec, Power, Reply, State,
+    StopReason, Stream, Tag,
+};
+use stackvm_machine::ConsoleId;
+use tokio::time::{Instant, sleep_until};
+
+use crate::terminal::{self, RawTerminal};
+use boot::Boot;
+use keys::{Action, Keys};
+
+pub(crate) use link::Link;
+pub(crate) use signals::{Signal, Signals};
+
+/// What this terminal is joined to.
+pub(crate) enum Target {
+    /// A terminal of the machine.
+    Console(ConsoleId),
+    /// A command in the guest; with a terminal of its own if the specification has one.
+    Exec(ExecSpec),
+}
+
+/// How a session ended.
+#[derive(Debug)]
+pub(crate) enum End {
+    /// The machine is off. `before_up`: before its prompt or the command came.
+    Stopped {
+        /// Why.
+        reason: StopReason,
+        /// Whether it had come up before.
+        phase: Phase,
+    },
+    /// The command ended with this code.
+    Exited(u8),
+    /// Somebody chose to leave, or the terminal went away.
+    Detached,
+    /// Somebody chose to kill the machine.
+    Killed,
+    /// This program is asked to end.
+    Signal(Signal),
+    /// The guest's kernel died; the end of its log has been shown.
+    KernelPanic,
+}
+
+/// Whether the guest has shown a sign of life.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Phase {
+    /// No prompt yet, no command started.
+    Booting,
+    /// It has.
+    Up,
+}
+
+/// Whether to wait for the guest with a line of progress.
+pub(crate) enum Watch {
+    /// Yes, under this name; the kernel log is followed.
+    Boot(String),
+    /// No: the target shows everything itself.
+    Nothing,
+}
+
+/// The number of the only command of a session.
+const EXEC: ExecId = ExecId(1);
+/// How long a command may take to notice that nobody reads its output.
+const BROKEN_PIPE_LIMIT: Duration = Duration::from_secs(2);
+
+/// What the requests are for; their tags.
+const TAG_LOG: u32 = 1;
+const TAG_TARGET: u32 = 2;
+const TAG_POWER: u32 = 3;
+const TAG_OTHER: u32 = 4;
+
+/// Joins this terminal to `target` until one of them ends.
+pub(crate) async fn run(
+    link: Link,
+    target: Target,
+    watch: Watch,
+    signals: &mut Signals,
+) -> Result<End> {
+    let Link { hello, mut events, commands } = link;
+    let wants_raw = match &target {
+        Target::Console(_) => RawTerminal::possible(),
+        Target::Exec(spec) => spec.tty.is_some() && RawTerminal::possible(),
+    };
+    let raw = if wants_raw { Some(RawTerminal::enter()?) } else { None };
+    let mut session = Session::new(target, watch, raw);
+    session.begin(&hello.state, hello.agent);
+    let output = pipes::Output::new();
+    let mut input = pipes::input();
+    let mut ticks = tokio::time::interval(Boot::TICK);
+
+    let end = loop {
+        if let Some(end) = session.end.take_if(|_| session.out.is_empty()) {
+            break end;
+        }
+        let deadline = session.deadline;
+        tokio::select! {
+            event = events.recv(), if session.out.is_empty() => match event {
+                Some(event) => session.event(event),
+                None => session.fail(anyhow!("the machine's process has ended unexpectedly")),
+            },
+            room = output.room(), if !session.out.is_empty() => match (room, session.out.pop_front()) {
+                (Some(room), Some(piece)) => room.send(piece),
+                _ => session.output_closed(),
+            },
+            typed = input.recv(), if session.wants_input() => match typed {
+                Some(bytes) => session.typed(bytes),
+                None => session.input_closed(),
+            },
+            room = commands.room(), if !session.queue.is_empty() => {
+                session.send(room);
+            }
+            signal = signals.next() => session.signal(signal),
+            _ = ticks.tick(), if session.boot.is_waiting() => session.boot.tick(),
+            () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
+                session.finish(End::Signal(Signal::Pipe));
+            }
+        }
+    };
+    // What the lab was told last has to reach it: a detaching session does not wait for replies.
+    session.boot.up();
+    output.finish();
+    drop(session.raw.take());
+    if matches!(end, Ok(End::KernelPanic | End::Stopped { phase: Phase::Booting, .. })) {
+        session.boot.show_log();
+    }
+    end
+}
+
+struct Session {
+    target: Target,
+    raw: Option<RawTerminal>,
+    boot: Boot,
+    follows_log: bool,
+    phase: Phase,
+    keys: Keys,
+    /// Typed or piped in, not yet in the queue.
+    typed: Vec<u8>,
+    input_open: bool,
+    /// Bytes of standard input the command still takes; consoles take everything.
+    credit: usize,
+    /// Commands on their way to the lab, with their tags.
+    queue: VecDeque<(u32, Command)>,
+    /// Output on its way to this terminal.
+    out: VecDeque<(Stream, Vec<u8>)>,
+    out_open: bool,
+    deadline: Option<Instant>,
+    signals_seen: u32,
+    end: Option<Result<End>>,
+}
+
+impl Session {
+    fn new(target: Target, watch: Watch, raw: Option<RawTerminal>) -> Session {
+        let credit = match target {
+            Target::Console(_) => usize::MAX,
+            Target::Exec(_) => EXEC_CREDIT_BYTES,
+        };
+        let (boot, follows_log) = match watch {
+            Watch::Boot(name) => (Boot::new(&name), true),
+            Watch::Nothing => (Boot::silent(), false),
+        };
+        Session {
+            target,
+            raw,
+            boot,
+            follows_log,
+            phase: Phase::Booting,
+            keys: Keys::default(),
+            typed: Vec::new(),
+            input_open: true,
+            credit,
+            queue: VecDeque::new(),
+            out: VecDeque::new(),
+            out_open: true,
+            deadline: None,
+            signals_seen: 0,
+            end: None,
+        }
+    }
+
+    /// The first requests.
+    fn begin(&mut self, state: &State, agent: Agent) {
+        if self.follows_log {
+            let console = ConsoleId::Serial;
+            self.queue.push_back((TAG_LOG, Command::Attach { console }));
+        }
+        match &self.target {
+            Target::Console(console) => {
+                let console = *console;
+                self.queue.push_back((TAG_TARGET, Command::Attach { console }));
+                self.resize();
+                if agent == Agent::Up {
+                    self.up();
+                }
+            }
+            Target::Exec(spec) => {
+                let command = Command::Exec { exec: EXEC, spec: spec.clone() };
+                self.queue.push_back((TAG_TARGET, command));
+            }
+        }
+        self.state(state.clone());
+    }
+
+    fn event(&mut self, event: Event) {
+        match event {
+            Event::Hello(_) => {}
+            Event::Reply { tag: Tag(tag), reply } => self.reply(tag, reply),
+            Event::State(state) => self.state(state),
+            Event::Agent(Agent::Up) if matches!(self.target, Target::Console(_)) => self.up(),
+            Event::Agent(_) => {}
+            Event::Console { console, bytes } => self.console(console, bytes),
+            Event::ConsoleLost { bytes, .. } => {
+                self.say(&format!("[stackvm] {bytes} bytes of output were skipped here"));
+            }
+            Event::ExecOutput { stream, bytes, .. } => self.show(stream, bytes),
+            Event::ExecCredit { bytes, .. } => {
+                self.credit = self.credit.saturating_add(bytes as usize);
+                self.pump();
+            }
+            Event::ExecExit { code, .. } => self.finish(End::Exited(code)),
+            Event::ExecLost { message, .. } => {
+                self.fail(anyhow!("the command was lost: {message}"));
+            }
+            Event::Notice { message } => self.say(&format!("[stackvm] {message}")),
+        }
+    }
+
+    fn reply(&mut self, tag: u32, reply: Reply) {
+        match (tag, reply) {
+            (TAG_TARGET, Reply::Failed { message }) => self.fail(anyhow!(message)),
+            (TAG_TARGET, Reply::Done) => self.up(),
+            (TAG_TARGET, Reply::Attached { scrollback, .. }) if !scrollback.is_empty() => {
+                self.up();
+                self.show(Stream::Stdout, scrollback);
+            }
+            (TAG_LOG, Reply::Attached { scrollback, .. }) => self.log(&scrollback),
+            (TAG_LOG, _) => {}
+            (_, Reply::Failed { message }) => self.say(&format!("[stackvm] {message}")),
+            _ => {}
+        }
+    }
+
+    fn state(&mut self, state: State) {
+        match state {
+            State::Starting | State::Running => {}
+            State::Paused => self.say("[stackvm] the machine is paused"),
+            State::Stalled { reason } => {
+                self.say(&format!("[stackvm] the machine waits: {reason}"));
+            }
+            State::Stopped(reason) => {
+                let phase = self.phase;
+                self.finish(End::Stopped { reason, phase });
+            }
+        }
+    }
+
+    fn console(&mut self, console: ConsoleId, bytes: Vec<u8>) {
+        if matches!(self.target, Target::Console(shown) if shown == console) {
+            self.up();
+            self.show(Stream::Stdout, bytes);
+        } else if console == ConsoleId::Serial {
+            self.log(&bytes);
+        }
+    }
+
+    fn log(&mut self, bytes: &[u8]) {
+        if self.boot.serial(bytes) {
+            self.finish(End::KernelPanic);
+        }
+    }
+
+    fn up(&mut self) {
+        self.phase = Phase::Up;
+        self.boot.up();
+    }
+
+    fn show(&mut self, stream: Stream, bytes: Vec<u8>) {
+        if let Some(raw) = &mut self.raw {
+            raw.note(&bytes);
+        }
+        if self.out_open {
+            self.out.push_back((stream, bytes));
+        }
+    }
+
+    /// A line of ours between the guest's output.
+    fn say(&mut self, text: &str) {
+        let text = match self.raw {
+            Some(_) => format!("\r\n{}\r\n", text.replace('\n', "\r\n")),
+            None => format!("{text}\n"),
+        };
+        self.boot.erase();
+        self.out.push_back((Stream::Stderr, text.into_bytes()));
+    }
+
+    fn wants_input(&self) -> bool {
+        self.input_open && self.typed.is_empty() && self.queue.is_empty()
+    }
+
+    fn typed(&mut self, bytes: Vec<u8>) {
+        if self.raw.is_none() {
+            self.typed.extend(bytes);
+            return self.pump();
+        }
+        for action in self.keys.read(&bytes) {
+            match action {
+                Action::Type(bytes) => self.typed.extend(bytes),
+                Action::Menu => self.say(keys::MENU),
+                Action::Help => self.say(keys::HELP),
+                Action::Detach => self.finish(End::Detached),
+                Action::Kill => self.finish(End::Killed),
+                Action::PowerOff => {
+                    self.say("[stackvm] asking the guest to switch off");
+                    self.queue.push_back((TAG_POWER, Command::Power(Power::Shutdown)));
+                }
+            }
+        }
+        self.pump();
+    }
+
+    /// Moves what was typed into the queue, as far as the command takes it.
+    fn pump(&mut self) {
+        while !self.typed.is_empty() && self.credit > 0 {
+            let count = self.typed.len().min(self.credit).min(DATA_BYTES_MAX);
+            let bytes: Vec<u8> = self.typed.drain(..count).collect();
+            let command = match &self.target {
+                Target::Console(console) => Command::Type { console: *console, bytes },
+                Target::Exec(_) => {
+                    self.credit -= count;
+                    Command::ExecInput { exec: EXEC, bytes }
+                }
+            };
+            self.queue.push_back((TAG_OTHER, command));
+        }
+        if !self.input_open && self.typed.is_empty() && matches!(self.target, Target::Exec(_)) {
+            self.queue.push_back((TAG_OTHER, Command::ExecEof { exec: EXEC }));
+        }
+    }
+
+    fn input_closed(&mut self) {
+        self.input_open = false;
+        if self.raw.is_some() {
+            // A terminal in raw mode has no end of file: it has gone away.
+            self.finish(End::Detached);
+        } else {
+            self.pump();
+        }
+    }
+
+    fn output_closed(&mut self) {
+        self.out_open = false;
+        self.out.clear();
+        match self.target {
+            Target::Console(_) => self.finish(End::Signal(Signal::Pipe)),
+            // What a local command gets that writes to nobody.
+            Target::Exec(_) => {
+                self.exec_signal(Signal::Pipe);
+                self.deadline = Some(Instant::now() + BROKEN_PIPE_LIMIT);
+            }
+        }
+    }
+
+    fn send(&mut self, room: Option<tokio::sync::mpsc::Permit<'_, link::Message>>) {
+        // No room for ever: the lab is gone, which the end of its events reports.
+        if let (Some((tag, command)), Some(room)) = (self.queue.pop_front(), room) {
+            room.send(link::message(tag, command));
+        }
+    }
+
+    fn resize(&mut self) {
+        if self.raw.is_none() {
+            return;
+        }
+        let Some(size) = terminal::size() else { return };
+        let command = match &self.target {
+            Target::Console(console) => Command::Resize { console: *console, size },
+            Target::Exec(_) => Command::ExecResize { exec: EXEC, size },
+        };
+        self.queue.push_back((TAG_OTHER, command));
+    }
+
+    fn exec_signal(&mut self, signal: Signal) {
+        let signal = signal.number();
+        self.queue.push_back((TAG_OTHER, Command::ExecSignal { exec: EXEC, signal }));
+    }
+
+    fn signal(&mut self, signal: Signal) {
+        match signal {
+            Signal::WindowChange => self.resize(),
+            Signal::Stop => self.suspend(),
+            Signal::Hangup if self.raw.is_some() => self.finish(End::Detached),
+            // The first one is the command's; who insists means this program.
+            _ if matches!(self.target, Target::Exec(_))
+                && self.phase == Phase::Up
+                && self.signals_seen == 0 =>
+            {
+                self.signals_seen += 1;
+                self.exec_signal(signal);
+            }
+            _ => self.finish(End::Signal(signal)),
+        }
+    }
+
+    /// Stops this program as SIGTSTP should, with the terminal as it was.
+    fn suspend(&mut self) {
+        if let Some(raw) = &mut self.raw {
+            raw.suspend();
+        }
+        signals::stop_here();
+        if let Some(raw) = &mut self.raw
+            && let Err(error) = raw.resume()
+        {
+            self.fail(anyhow::Error::new(error).context("the terminal did not come back"));
+        }
+        self.resize();
+    }
+
+    fn finish(&mut self, end: End) {
+        self.end.get_or_insert(Ok(end));
+    }
+
+    fn fail(&mut self, error: anyhow::Error) {
+        self.end.get_or_insert(Err(error));
+    }
+}
