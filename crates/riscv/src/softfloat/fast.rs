@@ -51,7 +51,8 @@ pub(super) trait HostFormat: Format {
     /// The correctly rounded square root.
     fn root(number: Self::Float) -> Self::Float;
 
-    /// Whether `x * y` differs from `z` before any rounding, if that is cheap to know.
+    /// Whether the exact `x * y` differs from `z`, which is less than twice and more than half of
+    /// it, if that is cheap to know.
     fn product_differs(x: Self::Float, y: Self::Float, z: Self::Float) -> Option<bool>;
 
     /// `x * y + z` rounded once, and whether that was inexact, if known.
@@ -136,10 +137,15 @@ impl HostFormat for Double {
         number.sqrt()
     }
 
-    /// No wider type holds the product, and the integer code is as quick as taking it apart.
+    /// No wider type holds the product, but the significands' product is exact in integers: it
+    /// lies in [2^104, 2^106), and equals `z` if and only if it is the significand of `z` followed
+    /// by 52 or 53 zero bits. (The exponents then agree, for a wrong one would make the product at
+    /// least twice or at most half of `z`.)
     #[inline]
-    fn product_differs(_: f64, _: f64, _: f64) -> Option<bool> {
-        None
+    fn product_differs(x: f64, y: f64, z: f64) -> Option<bool> {
+        let product = u128::from(significand(x)?) * u128::from(significand(y)?);
+        let target = u128::from(significand(z)?) << Self::FRACTION_BITS;
+        Some(product != target && product != target << 1)
     }
 
     /// Only where it is one instruction: elsewhere `mul_add` may call a C library of any quality.
@@ -153,22 +159,26 @@ impl HostFormat for Double {
     }
 }
 
+/// The significand of a normal number, with its leading bit.
+#[inline]
+fn significand(number: f64) -> Option<u64> {
+    let bits = number.to_bits();
+    let leading = 1 << Double::FRACTION_BITS;
+    (exponent_field::<Double>(bits) != 0).then_some((bits & Double::FRACTION) | leading)
+}
+
 /// `a + b`.
 ///
-/// NX: the sum is exact if and only if [`error_of_sum`] is zero. An overflow within it (`sum`
-/// itself is finite) shows as an error that is infinite or NaN, since nothing in it turns either
-/// back into a finite number.
+/// NX: the sum is exact if and only if [`error_of_sum`] is zero. If an operation within it
+/// overflows (`sum` itself is finite), the error is infinite or NaN, since nothing turns either
+/// back into a finite number, and the sum was inexact: of an exact one it calculates `y`, `x`, 0.
 #[inline]
 pub(super) fn add<F: HostFormat>(a: u64, b: u64, flags: &mut Flags) -> Option<u64> {
     let (x, y) = (F::load(a), F::load(b));
     let sum = x + y;
     let bits = comfortable::<F>(sum)?;
     if !flags.contains(Flags::NX) {
-        let error = error_of_sum::<F>(x, y, sum);
-        if exponent_field::<F>(F::store(error)) == F::SPECIAL_FIELD {
-            return None;
-        }
-        raise_if(error != F::ZERO, flags);
+        raise_if(error_of_sum::<F>(x, y, sum) != F::ZERO, flags);
     }
     Some(bits)
 }

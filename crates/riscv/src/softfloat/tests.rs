@@ -203,9 +203,9 @@ fn host_matches_integer_code_in_binary32() {
 #[test]
 fn host_matches_integer_code_in_binary64() {
     host_matches::<Double>(0x5eed_0004, |operation| match operation {
-        Operation::Add | Operation::Sub => [true; 2],
-        Operation::Mul | Operation::Div => [false, true],
+        // Nothing to compare where the host has no fused instruction.
         Operation::Fma => [false, cfg!(any(target_arch = "aarch64", target_feature = "fma"))],
+        _ => [true; 2],
     });
 }
 
@@ -267,8 +267,7 @@ fn roots_match<F: HostFormat>(seed: u64) {
             }
         }
     }
-    let known_without_nx = F::WIDTH == 32;
-    assert_eq!(answered.map(|total| total > 0), [known_without_nx, true]);
+    assert!(answered.iter().all(|&total| total > ORACLE_CASES / 2), "answered {answered:?}");
 }
 
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]

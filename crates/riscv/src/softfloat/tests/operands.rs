@@ -21,6 +21,8 @@ pub(super) fn specials<F: Format>() -> Vec<u64> {
         power(1) | (F::QUIET),
         power(0) | (F::QUIET + 1),
         power(1) | 0x15_5555,
+        // One and a half last places of the largest number: overflows within TwoSum.
+        power(F::BIAS - F::FRACTION_BITS as i32) | F::QUIET,
         F::INFINITY - 1,
         F::INFINITY - 2,
         F::INFINITY,
