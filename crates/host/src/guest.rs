@@ -1,0 +1,549 @@
+//! The guest as seen through its agent: the session, the running commands, and the ports between.
+//!
+//! Outputs of the machine and requests of clients come in; inputs for the machine and events for
+//! clients come out. Nothing here does I/O or knows the machine; virtual time is passed in. Whoever
+//! owns a [`Guest`] calls [`Guest::advance`] after every run and puts [`Guest::take_inputs`] into
+//! the machine.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use stackvm_machine::config::limits::PENDING_INPUT_BYTES_MAX;
+use stackvm_machine::instant::Ticks;
+use stackvm_machine::{ConsoleId, Input, Instant, Output, PortId};
+
+use crate::agent::commands::{self, ExecStatus, GuestPid};
+use crate::agent::{Agent, AgentError, AgentEvent, Call, CallId};
+use crate::exec::{self, AGENT_PORT, End, Exec, ExecError, ExecKey, Phase, SETS, Set, TERMINALS};
+use crate::protocol::{DATA_BYTES_MAX, ExecSpec, Size, Stream};
+
+/// Time between a command's last output closing and the question for its status: it is still
+/// exiting then.
+const ASK_NS: u64 = 1_000_000;
+/// Time after which a command that has opened no stream is asked about: its shell may have failed.
+const ASK_UNOPENED_NS: u64 = 2_000_000_000;
+/// Longest time between two questions.
+const ASK_NS_MAX: u64 = 60_000_000_000;
+const SIGHUP: u8 = 1;
+
+/// What happened.
+#[derive(Debug, PartialEq, Eq)]
+pub enum GuestEvent {
+    /// Commands work from now on.
+    Up,
+    /// The agent went away.
+    Down,
+    /// A command runs.
+    Started(ExecKey),
+    /// A command could not be started.
+    Failed {
+        /// Which.
+        key: ExecKey,
+        /// Why.
+        error: ExecError,
+    },
+    /// A command wrote something.
+    Output {
+        /// Which.
+        key: ExecKey,
+        /// Where to.
+        stream: Stream,
+        /// What.
+        bytes: Vec<u8>,
+    },
+    /// Standard input went on its way.
+    Credit {
+        /// Of which command.
+        key: ExecKey,
+        /// How many bytes.
+        bytes: usize,
+    },
+    /// A command ended.
+    Exited {
+        /// Which.
+        key: ExecKey,
+        /// Its exit code, or 128 + the signal that ended it.
+        code: u8,
+    },
+    /// A running command can no longer be followed.
+    Lost {
+        /// Which.
+        key: ExecKey,
+        /// Why.
+        error: AgentError,
+    },
+    /// A command of [`Guest::shutdown`] or [`Guest::set_time`] is done.
+    Controlled {
+        /// The number given with it.
+        token: u64,
+        /// Whether it worked.
+        result: Result<(), AgentError>,
+    },
+}
+
+/// What must be kept with a saved machine to go on talking with its guest.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct GuestSaved {
+    /// Ports whose guest end is open.
+    pub open: BTreeSet<PortId>,
+}
+
+#[derive(Debug)]
+enum Purpose {
+    Start(ExecKey),
+    Status(ExecKey),
+    Signal,
+    Control(u64),
+}
+
+/// A guest's agent and commands.
+#[derive(Debug)]
+pub struct Guest {
+    agent: Agent,
+    agent_port: Option<PortId>,
+    sets: Vec<Set>,
+    terminals: Vec<u8>,
+    open: BTreeSet<PortId>,
+    execs: BTreeMap<ExecKey, Exec>,
+    calls: BTreeMap<CallId, Purpose>,
+    inputs: Vec<Input>,
+    events: VecDeque<GuestEvent>,
+    keys: u64,
+}
+
+impl Guest {
+    /// The guest of a machine with these port names and so many `hvcN`.
+    pub fn new(ports: &[String], consoles: u8) -> Guest {
+        let find = |name: &str| {
+            let at = ports.iter().position(|port| port == name)?;
+            u8::try_from(at).ok().map(PortId)
+        };
+        let set = |number: usize| {
+            let port = |stream| find(&format!("org.stackvm.exec.{number}.{stream}"));
+            Some(Set { number, input: port("in")?, output: port("out")?, error: port("err")? })
+        };
+        let mut guest = Guest {
+            agent: Agent::new(),
+            agent_port: find(AGENT_PORT),
+            sets: (0..SETS).filter_map(set).collect(),
+            terminals: TERMINALS.into_iter().filter(|terminal| *terminal < consoles).collect(),
+            open: BTreeSet::new(),
+            execs: BTreeMap::new(),
+            calls: BTreeMap::new(),
+            inputs: Vec::new(),
+            events: VecDeque::new(),
+            keys: 0,
+        };
+        guest.open_ports();
+        guest
+    }
+
+    /// Goes on with a restored machine.
+    pub fn restore(&mut self, saved: GuestSaved, now: Instant) {
+        self.open = saved.open;
+        self.open_ports();
+        if self.agent_port.is_some_and(|port| self.open.contains(&port)) {
+            self.agent.opened(now);
+        }
+    }
+
+    /// What [`Guest::restore`] needs.
+    pub fn save(&self) -> GuestSaved {
+        GuestSaved { open: self.open.clone() }
+    }
+
+    /// Whether commands work.
+    pub fn is_up(&self) -> bool {
+        self.agent.is_up()
+    }
+
+    /// Whether the machine has a port for an agent at all.
+    pub fn has_agent_port(&self) -> bool {
+        self.agent_port.is_some()
+    }
+
+    /// Number of commands that run.
+    pub fn execs(&self) -> usize {
+        self.execs.len()
+    }
+
+    /// Runs a command. [`GuestEvent::Started`] or [`GuestEvent::Failed`] follows, then the rest.
+    ///
+    /// # Errors
+    /// See [`ExecError`].
+    pub fn exec(&mut self, spec: &ExecSpec, now: Instant) -> Result<ExecKey, ExecError> {
+        exec::check(spec)?;
+        if self.agent_port.is_none() || self.sets.is_empty() {
+            return Err(ExecError::NoPorts);
+        }
+        let set = self.sets.iter().copied().find(|set| self.is_free(set));
+        let set = set.ok_or(ExecError::AllSets)?;
+        let terminal = match spec.tty {
+            Some(_) => Some(self.free_terminal().ok_or(ExecError::AllTerminals)?),
+            None => None,
+        };
+        let arguments = exec::shell_arguments(spec, &set, terminal);
+        let call = self.agent.call(commands::exec("/bin/sh", &arguments), now)?;
+        self.keys += 1;
+        let key = ExecKey(self.keys);
+        let mut exec = Exec::new(key, set, terminal, spec);
+        exec.phase = Phase::Starting { call };
+        self.execs.insert(key, exec);
+        self.calls.insert(call, Purpose::Start(key));
+        if let Some(size) = spec.tty {
+            self.exec_resize(key, size);
+        }
+        Ok(key)
+    }
+
+    /// Standard input, or typing, for a command.
+    pub fn exec_input(&mut self, key: ExecKey, bytes: Vec<u8>) {
+        let Some(exec) = self.execs.get_mut(&key) else { return };
+        if let Some(terminal) = exec.terminal {
+            let bytes_count = bytes.len();
+            self.inputs.push(Input::Console { console: ConsoleId::Hvc(terminal), bytes });
+            self.events.push_back(GuestEvent::Credit { key, bytes: bytes_count });
+        } else if exec.input == End::Closed {
+            // Its reader is gone, as with a broken pipe; the sender must not wait for it.
+            self.events.push_back(GuestEvent::Credit { key, bytes: bytes.len() });
+        } else if !exec.stdin_ended {
+            exec.stdin.extend(bytes);
+        }
+    }
+
+    /// End of a command's standard input; on a terminal, as if Ctrl-D were typed.
+    pub fn exec_eof(&mut self, key: ExecKey) {
+        let Some(exec) = self.execs.get_mut(&key) else { return };
+        exec.stdin_ended = true;
+        if let Some(terminal) = exec.terminal {
+            let console = ConsoleId::Hvc(terminal);
+            self.inputs.push(Input::Console { console, bytes: vec![4] });
+        }
+    }
+
+    /// New size of a command's terminal.
+    pub fn exec_resize(&mut self, key: ExecKey, size: Size) {
+        let Some(terminal) = self.execs.get(&key).and_then(|exec| exec.terminal) else { return };
+        let (console, Size { columns, rows }) = (ConsoleId::Hvc(terminal), size);
+        self.inputs.push(Input::Resize { console, columns, rows });
+    }
+
+    /// Sends a signal to a command and its children.
+    ///
+    /// # Errors
+    /// As [`Agent::call`].
+    pub fn exec_signal(
+        &mut self,
+        key: ExecKey,
+        signal: u8,
+        now: Instant,
+    ) -> Result<(), AgentError> {
+        let Some(exec) = self.execs.get(&key) else { return Ok(()) };
+        let (Phase::Running { pid } | Phase::Asking { pid, .. }) = exec.phase else {
+            return Ok(());
+        };
+        let arguments = exec::signal_arguments(pid, exec.terminal, signal);
+        let call = self.agent.call(commands::exec("/bin/sh", &arguments), now)?;
+        self.calls.insert(call, Purpose::Signal);
+        Ok(())
+    }
+
+    /// Whoever ran a command is gone: end of file and a hang-up signal; its output goes nowhere.
+    pub fn abandon(&mut self, key: ExecKey, now: Instant) {
+        let Some(exec) = self.execs.get_mut(&key) else { return };
+        exec.abandoned = true;
+        exec.stdin.clear();
+        exec.stdin_ended = true;
+        // A full queue at the agent only means that the command is not told.
+        let _ = self.exec_signal(key, SIGHUP, now);
+    }
+
+    /// Asks the guest to switch off; [`GuestEvent::Controlled`] follows.
+    ///
+    /// # Errors
+    /// [`AgentError::Absent`] without waiting for an agent to come.
+    pub fn shutdown(&mut self, token: u64, now: Instant) -> Result<(), AgentError> {
+        self.control(commands::shutdown(), token, now)
+    }
+
+    /// Sets the guest's clock; [`GuestEvent::Controlled`] follows.
+    ///
+    /// # Errors
+    /// [`AgentError::Absent`] without waiting for an agent to come.
+    pub fn set_time(&mut self, unix_ns: u64, token: u64, now: Instant) -> Result<(), AgentError> {
+        self.control(commands::set_time(unix_ns), token, now)
+    }
+
+    /// Takes what left the machine through a port or a command's terminal; gives back the rest.
+    pub fn output(&mut self, output: Output, now: Instant) -> Option<Output> {
+        match output {
+            Output::Port { port, bytes } => self.port_bytes(port, bytes, now),
+            Output::PortOpened { port } => {
+                self.open.insert(port);
+                if Some(port) == self.agent_port {
+                    self.agent.opened(now);
+                } else {
+                    self.stream_turned(port, End::Open, now);
+                }
+            }
+            Output::PortClosed { port } => {
+                self.open.remove(&port);
+                if Some(port) == self.agent_port {
+                    self.agent.closed();
+                } else {
+                    self.stream_turned(port, End::Closed, now);
+                }
+            }
+            Output::Console { console: ConsoleId::Hvc(number), bytes }
+                if self.terminals.contains(&number) =>
+            {
+                let exec = self.execs.values().find(|exec| exec.terminal == Some(number));
+                if let Some(Exec { key, abandoned: false, .. }) = exec {
+                    let (key, stream) = (*key, Stream::Stdout);
+                    self.events.push_back(GuestEvent::Output { key, stream, bytes });
+                }
+            }
+            other => return Some(other),
+        }
+        None
+    }
+
+    /// When [`Guest::advance`] must be called at the latest.
+    pub fn deadline(&self) -> Option<Instant> {
+        let running = |exec: &&Exec| matches!(exec.phase, Phase::Running { .. });
+        let up = self.is_up();
+        let execs = self.execs.values().filter(|_| up).filter(running);
+        let asks = execs.filter_map(|exec| exec.ask_at);
+        asks.chain(self.agent.deadline()).min()
+    }
+
+    /// Does what is due: `room_bytes` is `Machine::port_room_bytes`.
+    pub fn advance(&mut self, now: Instant, room_bytes: &dyn Fn(PortId) -> usize) {
+        self.agent.expire(now);
+        self.handle_agent(now);
+        self.ask(now);
+        self.push_stdin(room_bytes);
+        let bytes = self.agent.take_outgoing();
+        if let (Some(port), false) = (self.agent_port, bytes.is_empty()) {
+            self.inputs.push(Input::Port { port, bytes });
+        }
+    }
+
+    /// Takes what is to be put into the machine.
+    pub fn take_inputs(&mut self) -> Vec<Input> {
+        std::mem::take(&mut self.inputs)
+    }
+
+    /// Takes the next event.
+    pub fn next_event(&mut self) -> Option<GuestEvent> {
+        self.events.pop_front()
+    }
+
+    /// Our ends are open from the start: a guest that finds one closed reads end of file.
+    fn open_ports(&mut self) {
+        let sets = self.sets.iter().flat_map(|set| [set.input, set.output, set.error]);
+        let ports: Vec<PortId> = self.agent_port.into_iter().chain(sets).collect();
+        self.inputs.extend(ports.into_iter().map(|port| Input::PortOpen { port }));
+    }
+
+    fn is_free(&self, set: &Set) -> bool {
+        let used = self.execs.values().any(|exec| exec.set == *set);
+        let open = [set.input, set.output, set.error].iter().any(|port| self.open.contains(port));
+        !used && !open
+    }
+
+    fn free_terminal(&self) -> Option<u8> {
+        let used = |number: &u8| self.execs.values().any(|exec| exec.terminal == Some(*number));
+        self.terminals.iter().copied().find(|number| !used(number))
+    }
+
+    fn control(&mut self, call: Call, token: u64, now: Instant) -> Result<(), AgentError> {
+        if !self.is_up() {
+            return Err(AgentError::Absent);
+        }
+        let call = self.agent.call(call, now)?;
+        self.calls.insert(call, Purpose::Control(token));
+        Ok(())
+    }
+
+    fn port_bytes(&mut self, port: PortId, bytes: Vec<u8>, now: Instant) {
+        if Some(port) == self.agent_port {
+            self.agent.received(&bytes, now);
+            return;
+        }
+        let owner = self.execs.values().find_map(|exec| match port {
+            _ if exec.abandoned => None,
+            _ if port == exec.set.output && exec.terminal.is_none() => {
+                Some((exec.key, Stream::Stdout))
+            }
+            _ if port == exec.set.error => Some((exec.key, Stream::Stderr)),
+            _ => None,
+        });
+        if let Some((key, stream)) = owner {
+            self.events.push_back(GuestEvent::Output { key, stream, bytes });
+        }
+    }
+
+    fn stream_turned(&mut self, port: PortId, to: End, now: Instant) {
+        for exec in self.execs.values_mut() {
+            let Some(end) = exec.end_mut(port) else { continue };
+            // A close that belongs to an earlier user of the set changes nothing.
+            if to == End::Closed && *end == End::New {
+                continue;
+            }
+            *end = to;
+            if exec.input == End::Closed && !exec.stdin.is_empty() {
+                let bytes = std::mem::take(&mut exec.stdin).len();
+                self.events.push_back(GuestEvent::Credit { key: exec.key, bytes });
+            }
+            if exec.has_closed() {
+                exec.ask_at = Some(now + Ticks::from_ns(ASK_NS));
+                exec.ask_again_ns = 2 * ASK_NS;
+            }
+        }
+    }
+
+    fn handle_agent(&mut self, now: Instant) {
+        while let Some(event) = self.agent.next_event() {
+            match event {
+                AgentEvent::Up => self.events.push_back(GuestEvent::Up),
+                AgentEvent::Down => self.events.push_back(GuestEvent::Down),
+                AgentEvent::Answered { call, result } => {
+                    if let Some(purpose) = self.calls.remove(&call) {
+                        self.answered(purpose, result, now);
+                    }
+                }
+            }
+        }
+    }
+
+    fn answered(&mut self, purpose: Purpose, result: Result<Value, AgentError>, now: Instant) {
+        match purpose {
+            // The signal was for something that may have ended meanwhile: nothing to tell.
+            Purpose::Signal => {}
+            Purpose::Control(token) => {
+                let result = result.map(drop);
+                self.events.push_back(GuestEvent::Controlled { token, result });
+            }
+            Purpose::Start(key) => match result.and_then(|value| commands::exec_pid(&value)) {
+                Ok(pid) => self.started(key, pid, now),
+                Err(error) => {
+                    self.release(key);
+                    let error = error.into();
+                    self.events.push_back(GuestEvent::Failed { key, error });
+                }
+            },
+            Purpose::Status(key) => {
+                let status = result.and_then(|value| commands::exec_status_of(&value));
+                self.status(key, status, now);
+            }
+        }
+    }
+
+    fn started(&mut self, key: ExecKey, pid: GuestPid, now: Instant) {
+        let Some(exec) = self.execs.get_mut(&key) else { return };
+        exec.phase = Phase::Running { pid };
+        let wait_ns = if exec.has_closed() { ASK_NS } else { ASK_UNOPENED_NS };
+        exec.ask_at = Some(now + Ticks::from_ns(wait_ns));
+        exec.ask_again_ns = 2 * wait_ns;
+        let abandoned = exec.abandoned;
+        self.events.push_back(GuestEvent::Started(key));
+        if abandoned {
+            self.abandon(key, now);
+        }
+    }
+
+    fn status(&mut self, key: ExecKey, status: Result<ExecStatus, AgentError>, now: Instant) {
+        let Some(exec) = self.execs.get_mut(&key) else { return };
+        let Phase::Asking { pid, .. } = exec.phase else { return };
+        exec.phase = Phase::Running { pid };
+        match status {
+            Ok(ExecStatus::Exited(code)) => {
+                self.release(key);
+                self.events.push_back(GuestEvent::Exited { key, code });
+            }
+            Ok(ExecStatus::Running) | Err(AgentError::Timeout { .. } | AgentError::Busy) => {
+                exec.ask_at = Some(now + Ticks::from_ns(exec.ask_again_ns));
+                exec.ask_again_ns = (exec.ask_again_ns * 2).min(ASK_NS_MAX);
+            }
+            Err(error) => {
+                self.release(key);
+                self.events.push_back(GuestEvent::Lost { key, error });
+            }
+        }
+    }
+
+    /// Asks for the status of the commands for which it is time.
+    fn ask(&mut self, now: Instant) {
+        if !self.agent.is_up() {
+            self.lose_all_when_gone();
+            return;
+        }
+        for exec in self.execs.values_mut() {
+            let Phase::Running { pid } = exec.phase else { continue };
+            if exec.ask_at.is_none_or(|at| at > now) {
+                continue;
+            }
+            exec.ask_at = None;
+            // Streams that were opened tell of the end by closing.
+            let opened = exec.output != End::New && exec.error != End::New;
+            if opened && !exec.has_closed() {
+                continue;
+            }
+            match self.agent.call(commands::exec_status(pid), now) {
+                Ok(call) => {
+                    exec.phase = Phase::Asking { pid, call };
+                    self.calls.insert(call, Purpose::Status(exec.key));
+                }
+                Err(_) => exec.ask_at = Some(now + Ticks::from_ns(exec.ask_again_ns)),
+            }
+        }
+    }
+
+    /// When the guest has closed the agent's port, its agent and what it knew are gone.
+    fn lose_all_when_gone(&mut self) {
+        let open = self.agent_port.is_some_and(|port| self.open.contains(&port));
+        if open && !self.agent.is_deaf() {
+            return;
+        }
+        let running = |exec: &&Exec| !matches!(exec.phase, Phase::Starting { .. });
+        let keys: Vec<ExecKey> = self.execs.values().filter(running).map(|exec| exec.key).collect();
+        for key in keys {
+            self.release(key);
+            self.events.push_back(GuestEvent::Lost { key, error: AgentError::Gone });
+        }
+    }
+
+    fn push_stdin(&mut self, room_bytes: &dyn Fn(PortId) -> usize) {
+        for exec in self.execs.values_mut() {
+            // Linux throws away what arrives at a port that no program has open.
+            if exec.input != End::Open || exec.eof_sent {
+                continue;
+            }
+            let port = exec.set.input;
+            let room = room_bytes(port);
+            let count = exec.stdin.len().min(room).min(DATA_BYTES_MAX);
+            if count > 0 {
+                let bytes = exec.stdin.drain(..count).collect();
+                self.inputs.push(Input::Port { port, bytes });
+                self.events.push_back(GuestEvent::Credit { key: exec.key, bytes: count });
+            } else if exec.stdin_ended && exec.stdin.is_empty() && room == PENDING_INPUT_BYTES_MAX {
+                // Only now is all of it with the guest; end of file must not overtake it.
+                exec.eof_sent = true;
+                self.inputs.push(Input::PortClose { port });
+            }
+        }
+    }
+
+    /// Forgets a command and makes its set ready for the next.
+    fn release(&mut self, key: ExecKey) {
+        let Some(exec) = self.execs.remove(&key) else { return };
+        if exec.eof_sent {
+            self.inputs.push(Input::PortOpen { port: exec.set.input });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
