@@ -6,4 +6,26 @@
 //! firmware or wall time: memory and devices are reached through the [`Bus`] trait, and the virtual
 //! clock is a number the caller hands in.
 
+mod access;
+mod atomic;
+mod blocks;
+pub mod bus;
+mod csr;
+mod decode;
+mod engine;
+mod float;
+pub mod hart;
+mod int;
+mod mmu;
+mod op;
+pub mod pmp;
+pub mod run;
 pub mod softfloat;
+mod system;
+mod tlb;
+pub mod trap;
+
+pub use bus::{Bus, BusFault, RamPage};
+pub use engine::Engine;
+pub use hart::{Hart, HartState, Privilege};
+pub use run::{Exit, Firmware, Turn};

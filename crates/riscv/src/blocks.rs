@@ -1,0 +1,162 @@
+//! The store of predecoded blocks: an arena of ops and, for each page of code, where blocks start.
+//!
+//! A block is a straight run of ops inside one page, left only at its end or by a taken branch.
+//! Ops name no virtual address, so a page's blocks serve every mapping of it.
+
+use crate::bus::{PAGE_BYTES, RamPage};
+use crate::decode;
+use crate::op::{Code, Op};
+
+/// Most instructions in a block; [`Op::n`] must hold it.
+pub(crate) const BLOCK_STEPS_MAX: usize = 64;
+/// Most ops in the arena (16 bytes each), reached rarely; then everything is forgotten.
+const ARENA_OPS_MAX: usize = 1 << 20;
+const SLOTS: usize = PAGE_BYTES as usize / 2;
+/// Granularity of [`CodePage::covers`].
+const GRANULE_BYTES: u64 = 64;
+
+/// Where the blocks of one page begin.
+pub(crate) struct CodePage {
+    /// Arena index of the block at each even offset; 0 for none.
+    pub(crate) entry: [u32; SLOTS],
+    /// One bit for each 64 bytes that an op was decoded from.
+    covers: u64,
+    pub(crate) page: RamPage,
+}
+
+impl CodePage {
+    /// Whether any of `len` bytes at `offset` was decoded into a block.
+    pub(crate) fn covers(&self, offset: u64, len: u64) -> bool {
+        self.covers & granules(offset, len) != 0
+    }
+
+    /// Forgets the page's blocks.
+    pub(crate) fn clear(&mut self) {
+        self.entry.fill(0);
+        self.covers = 0;
+    }
+}
+
+/// A bit for each granule that `len >= 1` bytes at `offset` touch.
+fn granules(offset: u64, len: u64) -> u64 {
+    let (first, last) =
+        (offset / GRANULE_BYTES, (offset + len - 1).min(PAGE_BYTES - 1) / GRANULE_BYTES);
+    (u64::MAX << first) & (u64::MAX >> (63 - last))
+}
+
+/// All predecoded code of a machine.
+pub(crate) struct Blocks {
+    /// Never grows beyond its first capacity, so that ops keep their address. Index 0 is unused.
+    arena: Vec<Op>,
+    /// A block cut short to end exactly where a run must stop.
+    scratch: Vec<Op>,
+    pages: Vec<Option<Box<CodePage>>>,
+}
+
+impl Blocks {
+    pub(crate) fn new(ram_pages: u32) -> Self {
+        let mut blocks = Blocks {
+            arena: Vec::with_capacity(ARENA_OPS_MAX),
+            scratch: Vec::with_capacity(BLOCK_STEPS_MAX + 1),
+            pages: Vec::new(),
+        };
+        blocks.pages.resize_with(ram_pages as usize, || None);
+        blocks.arena.push(next(0));
+        blocks
+    }
+
+    /// First op of the arena.
+    pub(crate) fn base(&mut self) -> *mut Op {
+        self.arena.as_mut_ptr()
+    }
+
+    /// Whether another block fits; if not, [`Blocks::clear`] comes first.
+    pub(crate) fn has_room(&self) -> bool {
+        self.arena.len() + BLOCK_STEPS_MAX < ARENA_OPS_MAX
+    }
+
+    /// Forgets everything, entries of pages included. Nobody may hold a [`CodePage`] address.
+    pub(crate) fn clear(&mut self) {
+        self.arena.truncate(1);
+        self.pages.iter_mut().for_each(|page| *page = None);
+    }
+
+    /// The code page of a RAM page, made if need be.
+    pub(crate) fn page(&mut self, page: RamPage) -> *mut CodePage {
+        let slot = &mut self.pages[page.0 as usize];
+        &raw mut **slot
+            .get_or_insert_with(|| Box::new(CodePage { entry: [0; SLOTS], covers: 0, page }))
+    }
+
+    /// The code page of a RAM page, if there is one.
+    pub(crate) fn existing_page(&mut self, page: RamPage) -> Option<&mut CodePage> {
+        self.pages[page.0 as usize].as_deref_mut()
+    }
+
+    /// Decodes the block at `offset` of a page and remembers it; returns its arena index.
+    pub(crate) fn decode(&mut self, page: RamPage, bytes: &[u8], offset: u64) -> u32 {
+        assert!(self.has_room());
+        let index = self.arena.len();
+        let end = decode_block(&mut self.arena, bytes, offset, BLOCK_STEPS_MAX);
+        let code_page = self.pages[page.0 as usize].as_deref_mut().expect("page() came before");
+        code_page.entry[offset as usize / 2] = index as u32;
+        code_page.covers |= granules(offset, (end - offset).max(2));
+        index as u32
+    }
+
+    /// Decodes at most `steps_max` instructions at `offset`, for a run that must stop there.
+    pub(crate) fn decode_cut(&mut self, bytes: &[u8], offset: u64, steps_max: usize) -> *mut Op {
+        self.scratch.clear();
+        decode_block(&mut self.scratch, bytes, offset, steps_max.min(BLOCK_STEPS_MAX));
+        self.scratch.as_mut_ptr()
+    }
+
+    /// Makes a block of one 4-byte instruction whose second half is on the next page.
+    pub(crate) fn decode_straddling(&mut self, bits: u32) -> *mut Op {
+        let offset = PAGE_BYTES - 2;
+        self.scratch.clear();
+        self.scratch.push(Op { place: offset as u16 | 1, n: 1, ..decode::decode(bits) });
+        self.scratch.push(next(offset + 4));
+        self.scratch.as_mut_ptr()
+    }
+}
+
+fn next(offset: u64) -> Op {
+    Op { code: Code::Next, place: offset as u16, n: 0, rd: 0, rs1: 0, rs2: 0, imm: 0, link: 0 }
+}
+
+/// Appends a block to `ops` and returns the offset behind its last instruction.
+fn decode_block(ops: &mut Vec<Op>, bytes: &[u8], mut offset: u64, steps_max: usize) -> u64 {
+    let first = ops.len();
+    let steps_max = steps_max.max(1);
+    loop {
+        if offset == PAGE_BYTES || ops.len() - first == steps_max {
+            ops.push(next(offset));
+            break;
+        }
+        let at = offset as usize;
+        let low = u16::from_le_bytes([bytes[at], bytes[at + 1]]);
+        let (mut op, len) = if low & 3 != 3 {
+            (decode::compressed::decode(low), 2)
+        } else if offset + 4 > PAGE_BYTES {
+            (Op { code: Code::Straddle, ..next(0) }, 4)
+        } else {
+            let high = u16::from_le_bytes([bytes[at + 2], bytes[at + 3]]);
+            (decode::decode(u32::from(high) << 16 | u32::from(low)), 4)
+        };
+        op.place = offset as u16 | u16::from(len == 4);
+        ops.push(op);
+        offset += len;
+        if op.code.ends_block() {
+            break;
+        }
+    }
+    let mut n = 0;
+    for op in ops[first..].iter_mut().rev() {
+        if op.code != Code::Next {
+            n += 1;
+        }
+        op.n = n;
+    }
+    offset.min(PAGE_BYTES)
+}

@@ -1,0 +1,269 @@
+//! What the harts of a machine share and may forget at any time: translations, predecoded code,
+//! and the watch kept on the pages both were made from.
+//!
+//! Nothing here is saved. A store to a watched page takes the slow path and drops what was derived
+//! from the page, so the caches never show: a guest that forgets SFENCE.VMA or FENCE.I computes
+//! the same as one that does not, on every engine and after every restore.
+#![expect(unsafe_code, reason = "guest memory is reached through host addresses")]
+
+use crate::blocks::Blocks;
+use crate::bus::{Bus, PAGE_BYTES, RamPage};
+use crate::hart::{Hart, RESERVATION_LINE_BYTES};
+use crate::mmu::ram_page;
+use crate::tlb::Tlb;
+
+/// Why a page is watched. Only pages without a watch have entries for writing in a TLB.
+pub(crate) mod page_flag {
+    /// Code was decoded from it.
+    pub(crate) const CODE: u8 = 1;
+    /// A page walk read it.
+    pub(crate) const TABLE: u8 = 2;
+    /// A hart whose turn is over holds a reservation in it.
+    pub(crate) const RESERVED: u8 = 4;
+    /// The machine wants to know of stores to it.
+    pub(crate) const REPORT: u8 = 8;
+    /// All reasons to watch.
+    pub(crate) const WATCHED: u8 = CODE | TABLE | RESERVED | REPORT;
+    /// A TLB has had an entry for it since its host address last changed.
+    pub(crate) const CACHED: u8 = 16;
+}
+
+/// Slow stores that change no translation after which a table page is taken for ordinary memory.
+const TABLE_STORES_MAX: u8 = 64;
+
+/// Why a store happens.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum StoreKind {
+    /// An instruction stores.
+    Instruction,
+    /// A page walk sets A or D, which no cached translation contradicts.
+    AccessedOrDirty,
+}
+
+/// The caches of a machine.
+pub struct Engine {
+    pub(crate) tlbs: Vec<Tlb>,
+    pub(crate) blocks: Blocks,
+    flags: Vec<u8>,
+    /// Slow stores to each table page since it was last watched.
+    table_stores: Vec<u8>,
+    /// Lines that harts whose turn is over hold reservations in, and those broken meanwhile.
+    pub(crate) reserved_lines: Vec<Option<u64>>,
+    /// A store hit decoded code, or a page the machine wants reported: leave the block.
+    pub(crate) leave_block: bool,
+    pub(crate) reported_store: bool,
+}
+
+impl Engine {
+    /// Empty caches for `harts` harts and `ram_pages` pages of RAM.
+    pub fn new(harts: usize, ram_pages: u32) -> Self {
+        Engine {
+            tlbs: (0..harts).map(|_| Tlb::new()).collect(),
+            blocks: Blocks::new(ram_pages),
+            flags: vec![0; ram_pages as usize],
+            table_stores: vec![0; ram_pages as usize],
+            reserved_lines: vec![None; harts],
+            leave_block: false,
+            reported_store: false,
+        }
+    }
+
+    /// Forgets all host addresses: to be called after RAM pages moved (freeze, restore).
+    pub fn forget_pages(&mut self) {
+        self.flush_translations();
+    }
+
+    /// Stops the run with [`crate::Exit::Reported`] after each store to the page at `addr`.
+    pub fn report_stores<B: Bus>(&mut self, bus: &mut B, addr: u64) {
+        if let Some(page) = ram_page(addr, bus.ram_pages()) {
+            self.watch(bus, page, page_flag::REPORT);
+        }
+    }
+
+    /// Tells the caches that a device wrote to `page`, and breaks reservations in it.
+    pub fn device_wrote(&mut self, page: RamPage, harts: &mut [Hart]) {
+        let Some(flags) = self.flags.get_mut(page.0 as usize) else { return };
+        // Its address may have changed with the write, so every page is dropped from the TLBs.
+        let changed = std::mem::replace(flags, *flags & (page_flag::REPORT | page_flag::RESERVED));
+        if changed & page_flag::CODE != 0
+            && let Some(code) = self.blocks.existing_page(page)
+        {
+            code.clear();
+        }
+        if changed & (page_flag::TABLE | page_flag::CACHED) != 0 {
+            self.flush_translations();
+        }
+        for (hart, line) in harts.iter_mut().zip(&mut self.reserved_lines) {
+            if hart.reservation.is_some_and(|r| r.addr / PAGE_BYTES == page.addr() / PAGE_BYTES) {
+                hart.reservation = None;
+                *line = None;
+            }
+        }
+    }
+
+    /// Ends a hart's turn: its reservation, if it has one, is watched from now on.
+    pub fn end_turn<B: Bus>(&mut self, index: usize, hart: &Hart, bus: &mut B) {
+        self.reserved_lines[index] = None;
+        if let Some(r) = hart.reservation
+            && let Some(page) = ram_page(r.addr, bus.ram_pages())
+        {
+            self.reserved_lines[index] = Some(r.addr / RESERVATION_LINE_BYTES);
+            self.watch(bus, page, page_flag::RESERVED);
+        }
+    }
+
+    /// Begins a hart's turn: a reservation that was broken meanwhile is gone.
+    pub fn begin_turn(&mut self, index: usize, hart: &mut Hart) {
+        self.settle(index, hart);
+        self.reserved_lines[index] = None;
+    }
+
+    /// Takes a reservation that was broken from a hart whose turn is over, so that the hart can be
+    /// saved.
+    pub fn settle(&mut self, index: usize, hart: &mut Hart) {
+        if self.reserved_lines[index].is_none() {
+            hart.reservation = None;
+        }
+    }
+
+    pub(crate) fn is_watched(&self, page: RamPage) -> bool {
+        self.flags[page.0 as usize] & page_flag::WATCHED != 0
+    }
+
+    pub(crate) fn note_cached(&mut self, page: RamPage) {
+        self.flags[page.0 as usize] |= page_flag::CACHED;
+    }
+
+    /// Has stores to a page take the slow path from now on.
+    pub(crate) fn watch<B: Bus>(&mut self, bus: &mut B, page: RamPage, reason: u8) {
+        let flags = &mut self.flags[page.0 as usize];
+        if *flags & reason != 0 {
+            return;
+        }
+        let evict = *flags & page_flag::WATCHED == 0 && *flags & page_flag::CACHED != 0;
+        *flags |= reason;
+        if reason == page_flag::TABLE {
+            self.table_stores[page.0 as usize] = 0;
+        }
+        if evict {
+            let host = bus.page(page) as u64;
+            self.tlbs.iter_mut().for_each(|tlb| tlb.evict_write(host));
+        }
+    }
+
+    /// Host address of a page for writing; forgets the address it had for reading if that changes.
+    pub(crate) fn page_mut<B: Bus>(&mut self, bus: &mut B, page: RamPage) -> *mut u8 {
+        let flags = &mut self.flags[page.0 as usize];
+        if *flags & page_flag::CACHED == 0 {
+            return bus.page_mut(page);
+        }
+        let before = bus.page(page) as u64;
+        let host = bus.page_mut(page);
+        if before != host as u64 {
+            *flags &= !page_flag::CACHED;
+            self.tlbs.iter_mut().for_each(|tlb| tlb.evict(before));
+        }
+        host
+    }
+
+    /// Drops all translations of all harts; the code stays.
+    pub(crate) fn flush_translations(&mut self) {
+        self.tlbs.iter_mut().for_each(Tlb::flush);
+    }
+
+    /// Drops all decoded code, and the translations that lead to it.
+    pub(crate) fn flush_code(&mut self) {
+        self.flush_translations();
+        self.blocks.clear();
+        self.flags.iter_mut().for_each(|f| *f &= !page_flag::CODE);
+    }
+
+    /// Reads the aligned eight bytes at `addr`, which is in RAM.
+    pub(crate) fn read_ram<B: Bus>(&mut self, bus: &B, addr: u64) -> u64 {
+        let page = ram_page(addr, bus.ram_pages()).expect("the caller looked");
+        let at = (addr & (PAGE_BYTES - 1) & !7) as usize;
+        // SAFETY: `at + 8 <= 4096`, and the bus gave the address of a readable page.
+        u64::from_le(unsafe { bus.page(page).add(at).cast::<u64>().read_unaligned() })
+    }
+
+    /// Stores the low `size` bytes of `value` at `addr`, which is in RAM, inside one page and
+    /// already checked, and drops what the store makes stale.
+    pub(crate) fn store_ram<B: Bus>(
+        &mut self,
+        bus: &mut B,
+        addr: u64,
+        size: u8,
+        value: u64,
+        kind: StoreKind,
+    ) {
+        let page = ram_page(addr, bus.ram_pages()).expect("the caller looked");
+        let offset = addr & (PAGE_BYTES - 1);
+        let size = u64::from(size);
+        debug_assert!(offset + size <= PAGE_BYTES);
+        let host = self.page_mut(bus, page);
+        if self.is_watched(page) {
+            // SAFETY: `host` is the page's address, unshared.
+            let bytes = unsafe { std::slice::from_raw_parts(host, PAGE_BYTES as usize) };
+            self.note_store(bytes, page, offset, size, kind);
+        }
+        let bytes = value.to_le_bytes();
+        // SAFETY: `offset + size <= 4096` and `size <= 8`; `host` is writable.
+        unsafe {
+            std::ptr::copy_nonoverlapping(bytes.as_ptr(), host.add(offset as usize), size as usize);
+        }
+    }
+
+    /// Before `len` bytes at `offset` of a watched page change (`bytes` is the page).
+    pub(crate) fn note_store(
+        &mut self,
+        bytes: &[u8],
+        page: RamPage,
+        offset: u64,
+        len: u64,
+        kind: StoreKind,
+    ) {
+        let index = page.0 as usize;
+        let flags = self.flags[index];
+        if flags & page_flag::TABLE != 0 && kind == StoreKind::Instruction {
+            self.table_stores[index] = self.table_stores[index].saturating_add(1);
+            let (first, last) = (offset & !7, (offset + len - 1) & !7);
+            let valid = (first..=last).step_by(8).any(|at| bytes[at as usize] & 1 != 0);
+            if valid || self.table_stores[index] > TABLE_STORES_MAX {
+                // Without any translation left, nothing depends on the page.
+                self.flush_translations();
+                self.flags[index] &= !page_flag::TABLE;
+                self.leave_block = true;
+            }
+        }
+        if flags & page_flag::CODE != 0
+            && let Some(code) = self.blocks.existing_page(page)
+            && code.covers(offset, len)
+        {
+            code.clear();
+            self.flags[index] &= !page_flag::CODE;
+            self.leave_block = true;
+        }
+        if flags & page_flag::RESERVED != 0 {
+            self.break_reservations(page, offset, len);
+        }
+        if flags & page_flag::REPORT != 0 {
+            self.leave_block = true;
+            self.reported_store = true;
+        }
+    }
+
+    fn break_reservations(&mut self, page: RamPage, offset: u64, len: u64) {
+        let line = |at| (page.addr() + at) / RESERVATION_LINE_BYTES;
+        let stored = line(offset)..=line(offset + len - 1);
+        for reserved in &mut self.reserved_lines {
+            if reserved.is_some_and(|line| stored.contains(&line)) {
+                *reserved = None;
+            }
+        }
+        let page_number = page.addr() / RESERVATION_LINE_BYTES;
+        let lines = page_number..page_number + PAGE_BYTES / RESERVATION_LINE_BYTES;
+        if !self.reserved_lines.iter().flatten().any(|line| lines.contains(line)) {
+            self.flags[page.0 as usize] &= !page_flag::RESERVED;
+        }
+    }
+}
