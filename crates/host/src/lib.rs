@@ -4,5 +4,6 @@ pub mod agent;
 pub mod client;
 pub mod exec;
 pub mod guest;
+pub mod net_user;
 pub mod pacing;
 pub mod protocol;
