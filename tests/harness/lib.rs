@@ -1,0 +1,11 @@
+//! What the integration tests share: random numbers, a minimal ELF writer, the oracle (QEMU) and
+//! running a bare-metal program on our own machine.
+//!
+//! Nothing here knows what a test checks; that is in `difftest/` and `guests.rs`.
+
+pub mod elf;
+pub mod ours;
+pub mod qemu;
+pub mod rng;
+
+pub use rng::Rng;
