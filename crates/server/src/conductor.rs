@@ -1,15 +1,11 @@
 //! Leads a machine from preparation to its end, again and again: prepares, connects, carries its
 //! output into the room, and waits for somebody to press start when it is off.
 
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
 
 use crate::backend::{Fault, MachineEvent, MachineLink, Preparation, Progress, Report};
 use crate::protocol::Screen;
 use crate::room::{Room, Status};
-
-/// Progress is shown at most this often: eyes need no more, and pages draw each.
-const PROGRESS_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Never returns; ends with the task it runs in.
 pub(crate) async fn conduct(room: Arc<Room>, preparation: Arc<dyn Preparation>) {
@@ -26,25 +22,11 @@ pub(crate) async fn conduct(room: Arc<Room>, preparation: Arc<dyn Preparation>) 
 
 async fn open(room: &Arc<Room>, preparation: &dyn Preparation) -> Result<MachineLink, Fault> {
     room.set_status(Status::Preparing(Progress::default()));
-    preparation.prepare(reporter(room.clone())).await?;
+    let reported = room.clone();
+    let report = Report::new(move |progress| reported.set_status(Status::Preparing(progress)));
+    preparation.prepare(report).await?;
     room.set_status(Status::Starting);
     preparation.connect().await
-}
-
-/// Reports into the room, thinned: a new phase at once, news of the same phase now and then.
-fn reporter(room: Arc<Room>) -> Report {
-    let last: Mutex<Option<(Instant, String)>> = Mutex::new(None);
-    Report::new(move |progress| {
-        let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_complete = progress.total_bytes == Some(progress.done_bytes);
-        let is_news = last.as_ref().is_none_or(|(at, phase)| {
-            *phase != progress.phase || at.elapsed() >= PROGRESS_INTERVAL
-        });
-        if is_news || is_complete {
-            *last = Some((Instant::now(), progress.phase.clone()));
-            room.set_status(Status::Preparing(progress));
-        }
-    })
 }
 
 /// Carries what the machine says into the room until it ends; returns how it ended.

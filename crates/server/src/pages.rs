@@ -61,10 +61,11 @@ fn index() -> Response {
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();
     };
     // Against whatever gets text into the page (a guest's output above all): nothing runs, loads or
-    // is sent anywhere but what this server serves, and no other site may frame the page.
+    // is sent anywhere but what this server serves, and no other site may frame the page. Style
+    // attributes carry a guest's 24-bit colours; they can load nothing under this policy.
     let policy = format!(
         "default-src 'none'; script-src 'self'; style-src 'self' 'nonce-{nonce}'; \
-         img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; \
+         style-src-attr 'unsafe-inline'; img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; \
          frame-ancestors 'none'"
     );
     let mut response = text.replace(NONCE_PLACE, &nonce).into_response();

@@ -7,13 +7,15 @@ use std::time::Duration;
 
 use axum::extract::ws::{CloseFrame, Message, WebSocket, close_code};
 use tokio::sync::watch;
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
-use crate::protocol::{ClientMessage, Size, parse_input_frame};
+use crate::protocol::{ClientMessage, ServerMessage, Size, parse_input_frame};
 use crate::room::{Frame, Room, Viewer};
 
 /// A page answers a ping by itself; one that is silent for [`crate::listener::IDLE_TIME`] is gone.
 const PING_INTERVAL: Duration = Duration::from_secs(20);
+/// Time between two reports of progress: eyes need no more, and pages draw each.
+const PROGRESS_INTERVAL: Duration = Duration::from_millis(50);
 /// Longest time for one frame to leave.
 const SEND_TIME: Duration = Duration::from_secs(20);
 
@@ -43,9 +45,13 @@ pub(crate) async fn serve(
     };
     let mut ping = interval(PING_INTERVAL);
     ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut rest_until = Instant::now();
     loop {
         let frames = viewer.next_frames();
         let is_current = frames.is_empty();
+        if frames.iter().any(Frame::is_progress) {
+            rest_until = Instant::now() + PROGRESS_INTERVAL;
+        }
         for frame in frames {
             if send(&mut socket, frame.into_message()).await.is_err() {
                 return;
@@ -57,7 +63,7 @@ pub(crate) async fn serve(
                 Some(Ok(message)) => receive(&mut viewer, message).await,
                 _ => Err(Gone),
             },
-            () = wait(&mut viewer, is_current) => Ok(()),
+            () = wait(&mut viewer, is_current, rest_until) => Ok(()),
             _ = ping.tick() => send(&mut socket, Message::Ping(Default::default())).await,
             _ = closing.changed() => {
                 close(&mut socket, close_code::AWAY, "the server is closing").await;
@@ -71,9 +77,10 @@ pub(crate) async fn serve(
 }
 
 /// Waits for news, or only gives the others a turn while there is more to send.
-async fn wait(viewer: &mut Viewer<'_>, is_current: bool) {
+async fn wait(viewer: &mut Viewer<'_>, is_current: bool, rest_until: Instant) {
     if is_current {
         viewer.changed().await;
+        sleep_until(rest_until).await;
     } else {
         tokio::task::yield_now().await;
     }
@@ -111,6 +118,10 @@ async fn close(socket: &mut WebSocket, code: u16, reason: &'static str) {
 }
 
 impl Frame {
+    fn is_progress(&self) -> bool {
+        matches!(self, Frame::Message(ServerMessage::Progress { .. }))
+    }
+
     fn into_message(self) -> Message {
         match self {
             Frame::Message(message) => {
