@@ -4,14 +4,17 @@
 //! does no I/O, reads no clock, starts no thread and asks no host for randomness: inputs come in
 //! through [`Input`], stamped with the instant they arrive at, and outputs leave as [`Output`].
 
+mod board;
 pub mod boot;
 pub mod config;
 pub mod devices;
 pub mod digest;
+mod htif;
 pub mod instant;
 pub mod io;
 pub mod machine;
 pub mod memory;
+mod sbi;
 
 pub use config::{ConfigError, DiskConfig, Firmware, MachineConfig};
 pub use instant::Instant;

@@ -54,7 +54,7 @@ const COUNTER_ENABLE: u64 = 0xffff_ffff;
 
 /// The registers that hold something.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Csrs {
+pub(crate) struct Csrs {
     pub(crate) hart_id: u64,
     pub(crate) mstatus: u64,
     pub(crate) medeleg: u64,

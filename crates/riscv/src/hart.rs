@@ -170,6 +170,16 @@ impl Hart {
         self.csr.stce().then_some(self.csr.stimecmp)
     }
 
+    /// Sets the `stimecmp` timer, as firmware does for a supervisor that asks it to.
+    pub fn set_stimecmp(&mut self, mtime: u64) {
+        self.csr.stimecmp = mtime;
+    }
+
+    /// Accepts Sv48 in `satp` beside Sv39.
+    pub fn offer_sv48(&mut self) {
+        self.csr.sv48 = true;
+    }
+
     /// Sets interrupt lines to what the devices drive now. `mtime` decides the Sstc timer.
     pub fn set_lines(&mut self, lines: u64, mtime: u64) {
         self.lines = lines & irq::ALL;
@@ -192,9 +202,24 @@ impl Hart {
         self.csr.mip &= !(bits & irq::SUPERVISOR);
     }
 
+    /// Interrupt lines as last set.
+    pub fn lines(&self) -> u64 {
+        self.lines
+    }
+
+    /// Instructions attempted, including those that trapped.
+    pub fn steps(&self) -> u64 {
+        self.steps
+    }
+
     /// Whether WFI ends: an enabled interrupt is pending, whether or not it may be taken.
     pub fn wakes(&self) -> bool {
-        self.pending() & self.csr.mie != 0
+        self.wakes_with(self.lines)
+    }
+
+    /// Whether WFI would end if the interrupt lines were `lines`.
+    pub fn wakes_with(&self, lines: u64) -> bool {
+        (lines | self.csr.mip) & self.csr.mie != 0
     }
 
     /// Saves the hart.

@@ -122,6 +122,15 @@ impl Engine {
         Ok(pa)
     }
 
+    /// The physical address of the aligned eight bytes at `va`, if `hart` may load them: for
+    /// firmware that takes an argument from a supervisor's memory.
+    pub fn translate_load<B: Bus>(&mut self, hart: &Hart, bus: &mut B, va: u64) -> Option<u64> {
+        if !va.is_multiple_of(8) {
+            return None;
+        }
+        self.translate(hart, bus, va, 8, Access::Load).ok()
+    }
+
     /// Whether protection says the same of the whole page, so that it can be cached.
     pub(crate) fn page_is_uniform(hart: &Hart, pa: u64, access: Access) -> bool {
         let mode = if access == Access::Fetch { hart.mode } else { hart.data_mode() };

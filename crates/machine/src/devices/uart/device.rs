@@ -51,6 +51,11 @@ impl Uart {
         self.state.pending.extend(&bytes[..taken]);
     }
 
+    /// Takes the next character of the line, for firmware that reads the console itself.
+    pub fn take_byte(&mut self) -> Option<u8> {
+        self.state.pending.pop_front()
+    }
+
     /// How many characters [`Uart::input`] still takes.
     pub fn room_bytes(&self) -> usize {
         PENDING_INPUT_BYTES_MAX.saturating_sub(self.state.pending.len())

@@ -66,25 +66,16 @@ impl Mapping {
 
     pub(super) fn commit(&self, offset: usize, bytes: usize) -> io::Result<()> {
         assert!(offset + bytes <= self.bytes, "{offset}+{bytes} of {}", self.bytes);
-        loop {
-            let start = self.base.as_ptr().wrapping_add(offset).cast::<c_void>();
-            // SAFETY: the range lies in our mapping, and populating changes no byte of it.
-            let done = unsafe { rustix::mm::madvise(start, bytes, Advice::LinuxPopulateWrite) };
-            match done {
-                Ok(()) => return Ok(()),
-                Err(Errno::INTR | Errno::AGAIN) => {}
-                // The kernel's way to say that touching the page would raise SIGBUS: no memory.
-                Err(Errno::FAULT) => return Err(io::ErrorKind::OutOfMemory.into()),
-                // Kernels before 5.14 cannot populate a mapping, only allocate in the file.
-                Err(Errno::INVAL) => return self.allocate(offset, bytes),
-                Err(error) => return Err(error.into()),
-            }
-        }
-    }
-
-    fn allocate(&self, offset: usize, bytes: usize) -> io::Result<()> {
         let mode = FallocateFlags::empty();
-        Ok(rustix::fs::fallocate(&self.fd, mode, offset as u64, bytes as u64)?)
+        rustix::io::retry_on_intr(|| {
+            rustix::fs::fallocate(&self.fd, mode, offset as u64, bytes as u64)
+        })?;
+        let start = self.base.as_ptr().wrapping_add(offset).cast::<c_void>();
+        // SAFETY: the range lies in our mapping, and populating changes no byte of it.
+        let done = unsafe { rustix::mm::madvise(start, bytes, Advice::LinuxPopulateWrite) };
+        // It saves a page fault each; kernels before 5.14 do not know how.
+        let _ = done;
+        Ok(())
     }
 
     pub(super) fn protect(&self, bytes: usize) {
