@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use stackvm_host::net_user::Forward;
 use stackvm_machine::instant::Ticks;
 
-use crate::values::{self, Forward};
+use crate::values;
 
 /// Deterministic RISC-V virtual machines, in your terminal and in your browser.
 #[derive(Parser)]
@@ -25,6 +26,8 @@ pub(crate) enum Command {
     Start(Start),
     /// Join the terminal of a running machine; Ctrl-] leaves
     Attach(Attach),
+    /// Run a command in a running machine
+    Exec(Exec),
     /// List machines
     Ls(List),
     /// Stop machines, keeping their state
@@ -41,9 +44,9 @@ pub(crate) enum Command {
 
 #[derive(Args)]
 pub(crate) struct Up {
-    /// Port for the page, on loopback
-    #[arg(long, default_value_t = 8700, value_name = "N")]
-    pub(crate) port: u16,
+    /// Port for the page, on loopback [default: 7333, or a free one]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) port: Option<u16>,
     /// Print the link without opening a browser
     #[arg(long)]
     pub(crate) no_open: bool,
@@ -74,8 +77,8 @@ pub(crate) struct Run {
     /// the first after the image's own)
     #[arg(long = "disk", value_name = "FILE")]
     pub(crate) disks: Vec<PathBuf>,
-    /// Words for the kernel's command line (with an image: added to the image's own)
-    #[arg(long, value_name = "ARGS", allow_hyphen_values = true)]
+    /// Command line of the kernel
+    #[arg(long, value_name = "ARGS", allow_hyphen_values = true, conflicts_with = "image")]
     pub(crate) append: Option<String>,
     /// Firmware below the kernel: builtin, none, or a file such as OpenSBI or U-Boot
     /// [default: none for an ELF with a tohost symbol or an entry at the start of RAM,
@@ -117,7 +120,7 @@ pub(crate) struct Run {
     #[arg(long, value_name = "URL")]
     pub(crate) mirror: Option<String>,
     /// Command to run in the guest instead of joining its terminal
-    #[arg(last = true, value_name = "COMMAND", conflicts_with = "kernel")]
+    #[arg(last = true, value_name = "COMMAND", conflicts_with_all = ["kernel", "firmware"])]
     pub(crate) command: Vec<String>,
 }
 
@@ -144,6 +147,19 @@ pub(crate) struct Attach {
     /// Name of the machine
     #[arg(value_name = "MACHINE")]
     pub(crate) name: String,
+}
+
+#[derive(Args)]
+pub(crate) struct Exec {
+    /// Name of the machine
+    #[arg(value_name = "MACHINE")]
+    pub(crate) name: String,
+    /// Give the command a terminal
+    #[arg(short = 't', long = "tty")]
+    pub(crate) tty: bool,
+    /// Command to run in the guest
+    #[arg(last = true, value_name = "COMMAND", required = true)]
+    pub(crate) command: Vec<String>,
 }
 
 #[derive(Args)]

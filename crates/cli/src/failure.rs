@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::work::Interrupted;
+
 /// An error with a way out. The message says what happened to what; the help is an instruction.
 #[derive(Debug)]
 pub(crate) struct Failure {
@@ -40,6 +42,26 @@ pub(crate) fn describe(error: &anyhow::Error) -> String {
         }
     }
     text
+}
+
+/// The same in two: what happened with its causes, and what to do where that is known.
+pub(crate) fn split(error: &anyhow::Error) -> (String, Option<String>) {
+    let mut what = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !what.contains(&cause) {
+            what += &format!(": {cause}");
+        }
+    }
+    let help = error.chain().find_map(|cause| cause.downcast_ref::<Failure>());
+    (what, help.map(|failure| failure.help.clone()))
+}
+
+/// The exit code that tells scripts about it.
+pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
+    match error.downcast_ref::<Interrupted>() {
+        Some(Interrupted(signal)) => signal.exit_code(),
+        None => 1,
+    }
 }
 
 #[cfg(test)]

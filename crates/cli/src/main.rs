@@ -4,10 +4,12 @@
 mod args;
 mod commands;
 mod failure;
+mod home;
 mod progress;
 mod session;
 mod terminal;
 mod values;
+mod work;
 
 use std::process::ExitCode;
 
@@ -19,7 +21,7 @@ fn main() -> ExitCode {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             eprint!("{}", failure::describe(&error));
-            ExitCode::FAILURE
+            ExitCode::from(failure::exit_code(&error))
         }
     }
 }

@@ -4,12 +4,14 @@
 use std::io::{IsTerminal, Write, stderr};
 use std::time::{Duration, Instant};
 
+use stackvm_images::{Phase, Progress as Report};
+
 use crate::values::show_bytes;
 
 /// How often the line is rewritten.
 const REDRAW_INTERVAL: Duration = Duration::from_millis(80);
 /// Cells in the bar.
-const BAR_CELLS: u64 = 24;
+const BAR_CELLS: usize = 24;
 
 /// A line of progress. Dropping it erases the line.
 pub(crate) struct Progress {
@@ -26,19 +28,19 @@ impl Progress {
         Progress { terminal, phase: String::new(), drawn: false, last: None }
     }
 
-    /// Shows `phase`, and how far it is when `total` is known. What is counted are bytes.
-    pub(crate) fn update(&mut self, phase: &str, done: u64, total: Option<u64>) {
-        let new_phase = self.phase != phase;
+    /// Shows what is being done, and how far it is where that is known.
+    pub(crate) fn update(&mut self, report: &Report) {
+        let new_phase = self.phase != report.phase.label();
         if new_phase {
-            phase.clone_into(&mut self.phase);
+            report.phase.label().clone_into(&mut self.phase);
             if !self.terminal {
-                let _ = writeln!(stderr(), "{phase}");
+                let _ = writeln!(stderr(), "{}: {}", self.phase, report.message);
             }
         }
         let due = self.last.is_none_or(|last| last.elapsed() >= REDRAW_INTERVAL);
         if self.terminal && (new_phase || due) {
             self.last = Some(Instant::now());
-            self.redraw(&line(phase, done, total));
+            self.redraw(&line(report));
         }
     }
 
@@ -67,23 +69,23 @@ impl Drop for Progress {
     }
 }
 
-fn line(phase: &str, done: u64, total: Option<u64>) -> String {
-    match total {
-        Some(total) if total > 0 => {
-            let done = done.min(total);
-            let cells = u128::from(done) * u128::from(BAR_CELLS) / u128::from(total);
-            let cells = usize::try_from(cells).unwrap_or(0);
-            let percent = u128::from(done) * 100 / u128::from(total);
-            format!(
-                "{phase}  {}{} {percent}%  {} of {}",
-                "━".repeat(cells),
-                "─".repeat(BAR_CELLS as usize - cells),
-                show_bytes(done),
-                show_bytes(total)
-            )
-        }
-        _ if done > 0 => format!("{phase}  {}", show_bytes(done)),
-        _ => format!("{phase} …"),
+fn line(report: &Report) -> String {
+    let (phase, message) = (report.phase.label(), &report.message);
+    let (Some(percent), Some(done), Some(total)) =
+        (report.percent(), report.done_bytes, report.total_bytes)
+    else {
+        return format!("{phase}  {message}");
+    };
+    let cells = BAR_CELLS * usize::from(percent) / 100;
+    let bar = format!("{}{}", "━".repeat(cells), "─".repeat(BAR_CELLS - cells));
+    match report.phase {
+        // It counts steps, everything else bytes.
+        Phase::Install => format!("{phase}  {bar} {percent}%  {message}"),
+        _ => format!(
+            "{phase}  {bar} {percent}%  {} of {}  {message}",
+            show_bytes(done),
+            show_bytes(total)
+        ),
     }
 }
 
@@ -93,11 +95,16 @@ mod tests {
 
     #[test]
     fn lines_have_phase_percent_and_bytes() {
-        let half = line("downloading", 26_000_000, Some(52_000_000));
-        assert_eq!(half, format!("downloading  {}{} 50%  26.0 MB of 52.0 MB", "━".repeat(12), "─".repeat(12)));
-        assert!(line("x", 9, Some(3)).contains("100%"));
-        assert_eq!(line("x", 0, Some(0)), "x …");
-        assert_eq!(line("x", 1500, None), "x  1 kB");
-        assert!(line("x", u64::MAX, Some(u64::MAX)).contains("100%"));
+        let check = |phase, done, total, expected: &str| {
+            let message = "linux".to_owned();
+            let report = Report { phase, done_bytes: done, total_bytes: total, message };
+            let bar = format!("{}{}", "━".repeat(12), "─".repeat(12));
+            assert_eq!(line(&report), expected.replace("BAR", &bar));
+        };
+        let (half, whole) = (Some(26_000_000), Some(52_000_000));
+        check(Phase::Download, half, whole, "download  BAR 50%  26.0 MB of 52.0 MB  linux");
+        check(Phase::Install, Some(5_000), Some(10_000), "install  BAR 50%  linux");
+        check(Phase::Lists, None, None, "package lists  linux");
+        check(Phase::Lists, Some(5), None, "package lists  linux");
     }
 }

@@ -15,8 +15,8 @@ use std::time::Duration;
 
 use anyhow::{Result, anyhow};
 use stackvm_host::protocol::{
-    Agent, Command, DATA_BYTES_MAX, EXEC_CREDIT_BYTES, Event, ExecId, ExecSpec, Power, Reply, State,
-    StopReason, Stream, Tag,
+    Agent, Command, DATA_BYTES_MAX, EXEC_CREDIT_BYTES, Event, ExecId, ExecSpec, Power, Reply,
+    State, StopReason, Stream, Tag,
 };
 use stackvm_machine::ConsoleId;
 use tokio::time::{Instant, sleep_until};
@@ -25,7 +25,7 @@ use crate::terminal::{self, RawTerminal};
 use boot::Boot;
 use keys::{Action, Keys};
 
-pub(crate) use link::Link;
+pub(crate) use link::{Link, message};
 pub(crate) use signals::{Signal, Signals};
 
 /// What this terminal is joined to.

@@ -1,15 +1,10 @@
 //! The values people write on the command line: sizes, spans of virtual time, ports, names.
 
-use stackvm_machine::instant::{TICKS_PER_NS, Ticks};
+use std::net::Ipv4Addr;
 
-/// A TCP port of this computer that leads to one of the guest.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Forward {
-    /// The port here, on loopback.
-    pub(crate) host: u16,
-    /// The port in the guest.
-    pub(crate) guest: u16,
-}
+use stackvm_host::machines::check_name;
+use stackvm_host::net_user::Forward;
+use stackvm_machine::instant::{TICKS_PER_NS, Ticks};
 
 /// Bytes from `512M`, `1G`, `4096K` (powers of 1024; an `iB` or `B` after the letter is fine).
 pub(crate) fn size(text: &str) -> Result<u64, String> {
@@ -23,9 +18,7 @@ pub(crate) fn size(text: &str) -> Result<u64, String> {
     };
     let number: u64 =
         number.parse().map_err(|_| format!("`{text}` is not a size: write it as 512M or 1G"))?;
-    number
-        .checked_mul(1 << shift)
-        .ok_or_else(|| format!("`{text}` is larger than any memory"))
+    number.checked_mul(1 << shift).ok_or_else(|| format!("`{text}` is larger than any memory"))
 }
 
 /// A span of virtual time from `5s`, `1.5s`, `300ms`, `20us`, `7ns`, `2m`; exact to a tick.
@@ -55,24 +48,22 @@ pub(crate) fn span(text: &str) -> Result<Ticks, String> {
         .map_err(|_| format!("`{text}` is longer than a machine can run (36 years)"))
 }
 
-/// A port forward from `8080:80`.
+/// A port forward from `8080:80`: a TCP port of this computer's loopback that leads to the guest's.
 pub(crate) fn forward(text: &str) -> Result<Forward, String> {
     let port = |part: &str| part.parse::<u16>().ok().filter(|port| *port != 0);
     text.split_once(':')
-        .and_then(|(host, guest)| Some(Forward { host: port(host)?, guest: port(guest)? }))
+        .and_then(|(host, guest)| {
+            let address = Ipv4Addr::LOCALHOST.into();
+            Some(Forward { address, host: port(host)?, guest: port(guest)? })
+        })
         .ok_or_else(|| {
             format!("`{text}` is not a port forward: write HOST:GUEST, as in 8080:80 (1 to 65535)")
         })
 }
 
-/// A machine's name: it is also a folder's, so it is kept plain.
+/// A machine's name.
 pub(crate) fn name(text: &str) -> Result<String, String> {
-    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    if text.is_empty() || text.len() > 63 || text.starts_with('-') || !text.chars().all(plain) {
-        return Err(format!(
-            "`{text}` cannot be a machine's name: use up to 63 of a-z, 0-9 and -, not - first"
-        ));
-    }
+    check_name(text).map_err(|error| error.to_string())?;
     Ok(text.to_owned())
 }
 
@@ -143,17 +134,6 @@ mod tests {
         check("8080:80", Some((8080, 80)));
         for bad in ["80", "0:80", "80:0", "65536:1", "a:b", "1:2:3", ""] {
             check(bad, None);
-        }
-    }
-
-    #[test]
-    fn names() {
-        for good in ["a", "web-1", "0"] {
-            assert_eq!(name(good).as_deref(), Ok(good));
-        }
-        let long = "x".repeat(64);
-        for bad in ["", "-a", "A", "a/b", "..", "a b", &long] {
-            assert!(name(bad).is_err(), "{bad}");
         }
     }
 

@@ -83,7 +83,8 @@ mod tests {
 
     fn check(typed: &[&str], expected: &[Action]) {
         let mut keys = Keys::default();
-        let seen: Vec<Action> = typed.iter().flat_map(|piece| keys.read(piece.as_bytes())).collect();
+        let seen: Vec<Action> =
+            typed.iter().flat_map(|piece| keys.read(piece.as_bytes())).collect();
         assert_eq!(seen, expected, "{typed:?}");
     }
 

@@ -36,9 +36,9 @@ pub(crate) struct Commands {
 impl Link {
     /// Connects to the lab at `socket`.
     pub(crate) async fn connect(socket: &Path) -> Result<Link> {
-        let stream = UnixStream::connect(socket)
-            .await
-            .with_context(|| format!("could not reach the machine's lab at {}", socket.display()))?;
+        let stream = UnixStream::connect(socket).await.with_context(|| {
+            format!("could not reach the machine's lab at {}", socket.display())
+        })?;
         let (read, write) = stream.into_split();
         let (event_sender, mut events) = mpsc::channel(EVENTS_MAX);
         let (queue, requests) = mpsc::channel(COMMANDS_MAX);
@@ -58,6 +58,12 @@ impl Link {
 }
 
 impl Commands {
+    /// Says something as soon as there is room. When the lab is gone this does nothing: the end of
+    /// the events says so.
+    pub(crate) async fn send(&self, message: Message) {
+        let _ = self.queue.send(message).await;
+    }
+
     /// Waits for room, which does no harm when it is given up; `None` when the lab is gone.
     pub(crate) async fn room(&self) -> Option<mpsc::Permit<'_, Message>> {
         self.queue.reserve().await.ok()

@@ -1,0 +1,118 @@
+//! `stackvm run`: a machine in this terminal, or one command in it.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use stackvm_host::machines::{
+    Access, DiskSpec, FirmwareSpec, Lifetime, MachineSpec, Machines, Network, Source,
+};
+use stackvm_machine::{ConsoleId, Instant};
+
+use super::attach::Streams;
+use super::until::{self, Show};
+use super::{Joined, Owner, attach, create, image};
+use crate::args::{Net, Run};
+use crate::failure::failure;
+use crate::home;
+use crate::session::{self, Link, Signals, Target, Watch};
+
+/// Runs a machine; the exit code is the command's or the guest's.
+pub(crate) async fn run(args: Run) -> Result<u8> {
+    let mut signals = Signals::new()?;
+    let home = home::directory()?;
+    let source = source(&args, &mut signals).await?;
+    if let Some(span) = args.until {
+        let show = match (&source, args.digest) {
+            (_, true) => Show::Digest,
+            (Source::Image { .. }, false) => Show::Console(ConsoleId::Hvc(0)),
+            (Source::Files { .. }, false) => Show::Console(ConsoleId::Serial),
+        };
+        let spec = spec(&args, "until", source)?;
+        let config = spec.machine_config(&home)?;
+        let label = spec.image_label();
+        return until::run(&label, config, Instant::ZERO + span, show, &mut signals).await;
+    }
+
+    let machines = Machines::open(&home)?;
+    let (name, lifetime) = match &args.name {
+        Some(name) => (name.clone(), Lifetime::Named),
+        None => (machines.free_name()?, Lifetime::Ephemeral),
+    };
+    if lifetime == Lifetime::Named && machines.get(&name).is_ok() {
+        return Err(failure(
+            format!("there is a machine {name} already"),
+            format!("`stackvm start {name}` starts it; or choose another --name"),
+        ));
+    }
+    let mut spec = spec(&args, &name, source)?;
+    spec.lifetime = lifetime;
+    let watch = match &spec.source {
+        Source::Image { name, .. } => Watch::Boot(name.clone()),
+        Source::Files { .. } => Watch::Nothing,
+    };
+    let started = create(&machines, spec).await?;
+    let joined = Joined { machines, name, lifetime, owner: Owner::Session };
+    let end = match Link::connect(&started.socket).await {
+        Ok(link) => {
+            let target = target(&args, &link);
+            session::run(link, target, watch, &mut signals).await
+        }
+        Err(error) => Err(error),
+    };
+    joined.conclude(end, &mut signals).await
+}
+
+fn target(args: &Run, link: &Link) -> Target {
+    if args.command.is_empty() {
+        return Target::Console(attach::console(link));
+    }
+    let streams = if args.tty { Streams::Terminal } else { Streams::Pipes };
+    Target::Exec(attach::exec_spec(&args.command, streams))
+}
+
+/// What the machine starts from; an image that can be built is built.
+async fn source(args: &Run, signals: &mut Signals) -> Result<Source> {
+    if let Some(name) = &args.image {
+        let image = image::ensure(name, args.mirror.as_deref(), signals).await?;
+        return Ok(Source::Image { name: name.clone(), hash: Some(image.hash) });
+    }
+    let firmware = match args.firmware.as_deref() {
+        None => FirmwareSpec::Auto,
+        Some("builtin") => FirmwareSpec::Builtin,
+        Some("none") => FirmwareSpec::None,
+        Some(file) => FirmwareSpec::File(existing("firmware", Path::new(file))?),
+    };
+    if args.kernel.is_none() && !matches!(firmware, FirmwareSpec::File(_)) {
+        return Err(failure("there is nothing to run", "name an image or a --kernel FILE"));
+    }
+    Ok(Source::Files {
+        kernel: args.kernel.as_deref().map(|path| existing("kernel", path)).transpose()?,
+        initrd: args.initrd.as_deref().map(|path| existing("initrd", path)).transpose()?,
+        append: args.append.clone().unwrap_or_default(),
+        firmware,
+    })
+}
+
+fn spec(args: &Run, name: &str, source: Source) -> Result<MachineSpec> {
+    let disk = |path: &PathBuf| -> Result<DiskSpec> {
+        Ok(DiskSpec { path: existing("disk", path)?, access: Access::CopyOnWrite })
+    };
+    Ok(MachineSpec {
+        memory_bytes: args.mem,
+        harts: args.harts,
+        disks: args.disks.iter().map(disk).collect::<Result<_>>()?,
+        network: match args.net {
+            Net::None => Network::None,
+            Net::User => Network::User,
+        },
+        forwards: args.publish.clone(),
+        sv48: args.sv48,
+        seed: args.seed,
+        ..MachineSpec::new(name, source)
+    })
+}
+
+/// The absolute path of a file that is there: a lab has another working directory.
+fn existing(what: &str, path: &Path) -> Result<PathBuf> {
+    path.canonicalize().with_context(|| format!("the {what} {} cannot be used", path.display()))
+}

@@ -1,0 +1,34 @@
+//! `stackvm stop`: machines end, and those with a name keep their state.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use stackvm_host::machines::{Lifetime, StopHow, Stopped};
+
+use super::{blocking, machine, machines};
+use crate::args::Stop;
+
+/// How long a guest may take to shut down.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Stops machines, one after the other.
+pub(crate) async fn run(args: Stop) -> Result<u8> {
+    let machines = machines()?;
+    for name in args.names {
+        let listed = machine(&machines, &name)?;
+        let how = match (args.power_off, args.kill, listed.spec.lifetime) {
+            (true, _, _) => StopHow::Shutdown { patience: PATIENCE },
+            (_, true, _) | (_, _, Lifetime::Ephemeral) => StopHow::Kill,
+            (false, false, Lifetime::Named) => StopHow::Save,
+        };
+        let stopped = blocking({
+            let (machines, name) = (machines.clone(), name.clone());
+            move || Ok(machines.stop(&name, how)?)
+        })
+        .await?;
+        if let Stopped::Forced { reason } = stopped {
+            eprintln!("machine {name} was switched off: {reason}");
+        }
+    }
+    Ok(0)
+}

@@ -1,0 +1,7 @@
+//! The whole program, from outside: what it writes, what it exits with, what it leaves behind.
+
+mod bad_input;
+mod common;
+mod named;
+mod run;
+mod terminal;
