@@ -3,6 +3,9 @@
 //! The fuzz targets in `fuzz/` call it with what a fuzzer finds, the unit tests with bytes from a
 //! seeded generator. Either way the property is the same: no panic, and bounded memory.
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 use super::clint::Clint;
@@ -98,7 +101,13 @@ trait Task {
 
 /// A device with the inputs it takes from outside.
 trait Fuzzed: Device {
+    /// Does what a driver does before the interesting part begins.
+    fn start(&mut self, _cx: &mut DeviceContext<'_>) {}
+
     fn input(&mut self, selector: u8, bytes: &[u8], cx: &mut DeviceContext<'_>);
+
+    /// Takes over what is saved apart from the state.
+    fn take_over(&mut self, _original: &Self) {}
 }
 
 struct Drive<'a> {
@@ -124,9 +133,7 @@ impl Task for Restore<'_> {
         let Ok((state, rest)) = postcard::take_from_bytes::<D::State>(self.bytes) else { return };
         let mut device = make();
         if device.restore(state).is_ok() {
-            let saved = postcard::to_stdvec(&device.save()).expect("plain data");
             Bench::new().drive(&mut device, rest);
-            drop(saved);
         }
     }
 }
@@ -140,6 +147,7 @@ impl Task for SaveAndRestore<'_> {
         let mut other = make();
         let state = postcard::from_bytes(&saved).expect("just saved");
         other.restore(state).expect("a device takes its own state back");
+        other.take_over(&one);
         let mut twin = bench.copy();
         bench.drive(&mut one, after);
         twin.drive(&mut other, after);
@@ -219,6 +227,10 @@ impl Bench {
 
     fn drive<D: Fuzzed>(&mut self, device: &mut D, bytes: &[u8]) {
         let mut bytes = Bytes(bytes);
+        if bytes.u8() % 4 != 0 {
+            let Bench { ram, now, outputs, .. } = self;
+            device.start(&mut DeviceContext { ram, now: *now, outputs });
+        }
         while !bytes.0.is_empty() {
             self.step(device, &mut bytes);
             self.ram.take_written();
@@ -346,20 +358,78 @@ impl Fuzzed for Vmgenid {
 }
 
 impl Fuzzed for VirtioSlot {
+    fn start(&mut self, cx: &mut DeviceContext<'_>) {
+        let mut set = |register, value| self.write(register, 4, value, cx);
+        for status in [0, 1, 3] {
+            set(0x070, status);
+        }
+        set(0x024, 1);
+        set(0x020, 1);
+        set(0x070, 11);
+        for queue in 0..QUEUES {
+            set(0x030, queue);
+            set(0x038, QUEUE_SIZE);
+            for (register, address) in [(0x080, 0), (0x090, AVAILABLE), (0x0a0, USED)] {
+                set(register, RAM_BASE + queue * QUEUE_STRIDE + address);
+            }
+            set(0x044, 1);
+        }
+        set(0x070, 15);
+    }
+
     fn input(&mut self, selector: u8, bytes: &[u8], cx: &mut DeviceContext<'_>) {
         let port = PortId(selector >> 5);
-        let event = match selector % 8 {
+        let event = match selector % 16 {
             0 => HostEvent::Input(bytes),
             1 => HostEvent::Resize { columns: u16::from(selector), rows: 1 },
             2 => HostEvent::PortOpen(port),
             3 => HostEvent::PortClose(port),
             4 => HostEvent::PortInput(port, bytes),
             5 | 6 => HostEvent::Frame(bytes),
-            _ => HostEvent::Identity { seed: u64::from(selector) },
+            7 => HostEvent::Identity { seed: u64::from(selector) },
+            _ => return offer(self, &mut Bytes(bytes), cx),
         };
         self.event(event, cx);
         if let VirtioDevice::Multiport(ports) = self.device() {
             let _ = (ports.room_bytes(port), ports.guest_open(port));
         }
     }
+
+    fn take_over(&mut self, original: &Self) {
+        let overlay = original.blk().map(|blk| blk.disk().overlay().clone());
+        if let (VirtioDevice::Blk(blk), Some(overlay)) = (self.device_mut(), overlay) {
+            blk.disk_mut().set_overlay(overlay).expect("of the same disk");
+        }
+    }
+}
+
+/// The queues [`Fuzzed::start`] sets up at the beginning of RAM.
+const QUEUES: u64 = 8;
+const QUEUE_SIZE: u64 = 8;
+const QUEUE_STRIDE: u64 = 0x200;
+const AVAILABLE: u64 = 0x80;
+const USED: u64 = 0x100;
+
+/// Makes a chain of nearly plausible descriptors available and notifies.
+fn offer(slot: &mut VirtioSlot, bytes: &mut Bytes<'_>, cx: &mut DeviceContext<'_>) {
+    let queue = u64::from(bytes.u8()) % QUEUES;
+    let base = RAM_BASE + queue * QUEUE_STRIDE;
+    for index in 0..u64::from(bytes.u8() % 8) {
+        let mut descriptor = (RAM_BASE + u64::from(bytes.u16())).to_le_bytes().to_vec();
+        descriptor.extend((u32::from(bytes.u16()) >> 4).to_le_bytes());
+        // Mostly a chain: next, sometimes writable, rarely indirect or the end.
+        let shape = bytes.u8();
+        let flags = u16::from(shape & 2 | u8::from(shape < 224) | u8::from(shape > 250) << 2);
+        descriptor.extend(flags.to_le_bytes());
+        descriptor.extend((index as u16 + 1).to_le_bytes());
+        cx.ram.write(base + 16 * index, &descriptor).expect("queues are in RAM");
+    }
+    let mut available = [0; 2];
+    cx.ram.read(base + AVAILABLE + 2, &mut available).expect("queues are in RAM");
+    let available = u16::from_le_bytes(available);
+    let entry = base + AVAILABLE + 4 + 2 * (u64::from(available) % QUEUE_SIZE);
+    cx.ram.write(entry, &[bytes.u8() % 10, 0]).expect("queues are in RAM");
+    let available = available.wrapping_add(1).to_le_bytes();
+    cx.ram.write(base + AVAILABLE + 2, &available).expect("queues are in RAM");
+    slot.write(0x050, 4, queue, cx);
 }

@@ -38,14 +38,16 @@ impl Overlay {
     /// Every written block with its number, in ascending order.
     pub fn iter(&self) -> impl Iterator<Item = (u64, &Block)> {
         self.chunks.iter().flat_map(|(chunk, content)| {
-            let numbers = chunk * CHUNK_BLOCKS..;
-            numbers.zip(&content.blocks).filter_map(|(n, block)| Some((n, block.as_ref()?)))
+            let blocks = content.blocks.iter().zip(0..);
+            blocks.filter_map(move |(block, n)| Some((chunk * CHUNK_BLOCKS + n, block.as_ref()?)))
         })
     }
 
     /// The number of the last written block.
     pub fn last(&self) -> Option<u64> {
-        self.iter_chunk(*self.chunks.last_key_value()?.0).last()
+        let (chunk, content) = self.chunks.last_key_value()?;
+        let place = content.blocks.iter().rposition(Option::is_some)?;
+        Some(chunk * CHUNK_BLOCKS + place as u64)
     }
 
     /// A block for writing: unshared, and zeroes if it was not written before.
@@ -60,11 +62,6 @@ impl Overlay {
             .entry(block / CHUNK_BLOCKS)
             .or_insert_with(|| Arc::new(Chunk { blocks: vec![None; CHUNK_BLOCKS as usize] }));
         &mut Arc::make_mut(chunk).blocks[place(block)]
-    }
-
-    fn iter_chunk(&self, chunk: u64) -> impl Iterator<Item = u64> {
-        let blocks = self.chunks.get(&chunk).map_or(&[][..], |content| &content.blocks);
-        (chunk * CHUNK_BLOCKS..).zip(blocks).filter(|(_, block)| block.is_some()).map(|(n, _)| n)
     }
 }
 
