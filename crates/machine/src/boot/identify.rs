@@ -55,10 +55,15 @@ const FORMATS: &[Format] = &[
 
 /// The error for a file that is recognisably something else; `None` if it may be raw code.
 pub(super) fn wrong_kind(part: Part, file: &[u8]) -> Option<BootError> {
-    let found = FORMATS.iter().find(|format| {
+    let is = |format: &&Format| {
         file.get(format.offset..).is_some_and(|rest| rest.starts_with(format.magic))
-    })?;
-    Some(BootError::WrongKind { part, found: found.name.to_owned(), advice: found.advice })
+    };
+    let (name, advice) = match FORMATS.iter().find(is) {
+        Some(format) => (format.name, format.advice),
+        None if is_text(file) => ("a text file", ADVICE_KERNEL),
+        None => return None,
+    };
+    Some(BootError::WrongKind { part, found: name.to_owned(), advice })
 }
 
 /// The error for a file that is neither an ELF nor an `Image`, as a kernel must be.
@@ -72,4 +77,12 @@ pub(super) fn wrong_kernel(file: &[u8]) -> BootError {
         };
         BootError::WrongKind { part, found, advice }
     })
+}
+
+/// Whether the beginning of the file is readable. Code is not: it soon has a zero or a byte with the
+/// highest bit set.
+fn is_text(file: &[u8]) -> bool {
+    const LOOKED_AT_BYTES: usize = 512;
+    let start = &file[..file.len().min(LOOKED_AT_BYTES)];
+    start.iter().all(|byte| matches!(byte, b' '..=b'~' | b'\t' | b'\n' | b'\r'))
 }

@@ -79,11 +79,14 @@ fn pe_file_bytes(file: &[u8]) -> Option<u64> {
     }
     let u16_at = |at: usize| Some(u16::from_le_bytes(*file.get(at..)?.first_chunk()?));
     let u32_at = |at: usize| Some(u32::from_le_bytes(*file.get(at..)?.first_chunk()?));
-    let pe = u32_at(0x3c)? as usize;
-    let Some(header) = file.get(pe..pe + PE_HEADER_BYTES) else {
-        return Some((pe + PE_HEADER_BYTES) as u64);
-    };
-    if !header.starts_with(b"PE\0\0") {
+    let pe = u32_at(0x3c)?;
+    let header_end = u64::from(pe) + PE_HEADER_BYTES as u64;
+    if header_end > file.len() as u64 {
+        return Some(header_end);
+    }
+    // From here on offsets are within the file, or little behind it.
+    let pe = pe as usize;
+    if !file[pe..].starts_with(b"PE\0\0") {
         return None;
     }
     let sections = usize::from(u16_at(pe + 6)?);

@@ -38,7 +38,8 @@ fn files_of_other_kinds_are_named() {
     check(at(0, b"!<arch>\n"), "an archive (.deb or .a)");
     check(at(0, b"<!DOCTYPE html>"), "an HTML or XML page: download the file itself");
     check(at(0, b"\x13\0\0\0"), "neither an ELF nor a RISC-V Linux Image");
-    check(b"hello\n".to_vec(), "only 6 bytes long and of no known kind");
+    check(b"Dear machine,\nplease boot.\n".to_vec(), "a text file: give an ELF");
+    check(b"\x13\0\0\0\n\n".to_vec(), "only 6 bytes long and of no known kind");
     check(Vec::new(), "the kernel file is empty");
 }
 
