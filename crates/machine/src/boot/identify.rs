@@ -79,8 +79,8 @@ pub(super) fn wrong_kernel(file: &[u8]) -> BootError {
     })
 }
 
-/// Whether the beginning of the file is readable. Code is not: it soon has a zero or a byte with the
-/// highest bit set.
+/// Whether the beginning of the file is readable. Code is not: it soon has a zero or a byte with
+/// the highest bit set.
 fn is_text(file: &[u8]) -> bool {
     const LOOKED_AT_BYTES: usize = 512;
     let start = &file[..file.len().min(LOOKED_AT_BYTES)];

@@ -27,25 +27,24 @@ pub fn load(
 ) -> Result<BootPlan, BootError> {
     assert_eq!(ram.size_bytes(), board.ram_bytes, "the board has this RAM");
     check_command_line(&config.append)?;
+    let initrd_file = config.initrd.as_ref().map(|file| file.as_slice());
+    if initrd_file.is_some_and(<[u8]>::is_empty) {
+        return Err(BootError::Empty { part: Part::Initrd });
+    }
     let kernel = config.kernel.as_ref().map(|file| Program::kernel(file)).transpose()?;
     check_linux_memory(kernel.as_ref(), ram.size_bytes())?;
     let (firmware_kind, firmware) = choose_firmware(config, kernel.as_ref())?;
 
     let mut layout = Layout::new(ram.size_bytes());
-    if let Some(program) = &firmware {
-        layout.add_program(Part::Firmware, program)?;
-    }
-    if let Some(program) = &kernel {
-        layout.add_program(Part::Kernel, program)?;
+    let programs = [(Part::Firmware, &firmware), (Part::Kernel, &kernel)];
+    let programs = programs.map(|(part, program)| program.as_ref().map(|program| (part, program)));
+    for (part, program) in programs.iter().flatten() {
+        layout.add_program(*part, program)?;
     }
     // Addresses have a fixed width, so the length is known before they are.
     let device_tree = |initrd| {
         fdt::build(board, &fdt::Chosen { bootargs: &config.append, initrd, seed: config.seed })
     };
-    let initrd_file = config.initrd.as_ref().map(|file| file.as_slice());
-    if initrd_file.is_some_and(<[u8]>::is_empty) {
-        return Err(BootError::Empty { part: Part::Initrd });
-    }
     let fdt_bytes = device_tree(initrd_file.map(|_| 0..0)).len();
     let info_offset = fdt_bytes.next_multiple_of(8);
     let fdt_addr = layout.place_device_tree((info_offset + sbi_info::BYTES) as u64)?;
@@ -58,7 +57,7 @@ pub fn load(
     assert_eq!(fdt.len(), fdt_bytes, "addresses do not change the length");
     let info_addr = fdt_addr + info_offset as u64;
     let mut contents: Vec<(u64, &[u8])> = vec![(fdt_addr, &fdt)];
-    for program in [&firmware, &kernel].into_iter().flatten() {
+    for (_, program) in programs.iter().flatten() {
         contents.extend(program.pieces.iter().map(|piece| (piece.addr, piece.bytes)));
     }
     contents.extend(initrd.map(|range| range.start).zip(initrd_file));
@@ -68,23 +67,21 @@ pub fn load(
     }
     fill(ram, &contents)?;
 
-    let first = firmware.as_ref().or(kernel.as_ref()).expect("there is something to start");
-    let part = if firmware.is_some() { Part::Firmware } else { Part::Kernel };
-    check_entry(part, first)?;
+    let info_addr = if firmware.is_some() { info_addr } else { 0 };
+    let (part, first) = programs.iter().flatten().next().expect("there is something to start");
+    check_entry(*part, first)?;
     let htif = kernel.as_ref().filter(|program| program.tohost.is_some()).unwrap_or(first);
     let in_ram = |addr: &u64| ram.read(*addr, &mut [0; 8]).is_ok();
+    let (mode, start) = match firmware_kind {
+        FirmwareKind::Builtin => (BootMode::Supervisor, HartStart::BootHartOnly),
+        FirmwareKind::None | FirmwareKind::File => (BootMode::Machine, HartStart::AllHarts),
+    };
     Ok(BootPlan {
         entry_pc: first.entry,
-        mode: match firmware_kind {
-            FirmwareKind::Builtin => BootMode::Supervisor,
-            FirmwareKind::None | FirmwareKind::File => BootMode::Machine,
-        },
-        start: match firmware_kind {
-            FirmwareKind::Builtin => HartStart::BootHartOnly,
-            FirmwareKind::None | FirmwareKind::File => HartStart::AllHarts,
-        },
+        mode,
+        start,
         fdt_addr,
-        fw_dynamic_info_addr: if firmware.is_some() { info_addr } else { 0 },
+        fw_dynamic_info_addr: info_addr,
         tohost: htif.tohost.filter(in_ram),
         fromhost: htif.fromhost.filter(in_ram),
         firmware: firmware_kind,

@@ -36,7 +36,7 @@ fn mutated_files_never_panic() {
     let files = [elf.bytes(), image(0x20_0000, 1 << 20, 4096), efi_image(0x1000)];
     let (mut started, mut refused) = (0, 0);
     let chance = &mut Chance::new(0x5eed);
-    for round in 0..20_000 {
+    for round in 0..8_000 {
         let mut bytes = files[round % files.len()].clone();
         mutate(&mut bytes, chance);
         let config = MachineConfig { memory_bytes: 4 << 20, ..Default::default() };
