@@ -12,7 +12,7 @@ use crate::elf::ElfError;
 use crate::modules::ModuleError;
 use crate::progress::{Cancel, Cancelled, Job, Progress};
 use crate::store::{BUILDABLE, Draft, Image, ImageStore, PackageVersion, StoreError};
-use crate::tiny;
+use crate::{debian, tiny};
 
 /// Part of every image's recipe: counts changes of the code that no script's text shows.
 const RECIPE_VERSION: &str = "1";
@@ -59,6 +59,14 @@ pub enum BuildError {
         #[source]
         source: ElfError,
     },
+    /// The system could not be put together inside the machine.
+    #[error("the image could not be put together: {problem}; the guest's last lines:\n{log}")]
+    Assembly {
+        /// What happened.
+        problem: String,
+        /// The end of what the guest said.
+        log: String,
+    },
     /// Told to stop.
     #[error(transparent)]
     Cancelled(#[from] Cancelled),
@@ -96,16 +104,22 @@ pub fn build(
     let cache = absolute(&cache)?;
     let apt = Apt::new(&cache, options.mirror.as_deref())?;
     apt.update(&mut job)?;
-    let packages = apt.resolve(plan.roots, plan.provided, &mut job)?;
-    let draft = plan.draft(&packages);
+    let mut packages = Vec::new();
+    for Selection { roots, provided } in &plan.selections {
+        packages.extend(apt.resolve(roots, provided, &mut job)?);
+    }
+    let draft = plan.draft(&packages, apt.mirror());
     if let Ok(present) = store.get(name)
         && present.packages == draft.packages
         && present.recipe == draft.recipe
     {
         return Ok(present);
     }
-    let debs = apt.download(plan.roots, plan.provided, &mut job)?;
-    tiny::make(&debs, &staging, &mut job)?;
+    let mut debs = Vec::new();
+    for Selection { roots, provided } in &plan.selections {
+        debs.push(apt.download(roots, provided, &mut job)?);
+    }
+    (plan.make)(&debs, apt.mirror(), staging.path(), &mut job)?;
     Ok(staging.commit(&draft, &mut job)?)
 }
 
@@ -135,18 +149,28 @@ pub fn ensure(
 /// How an image is made, apart from the code that does it.
 pub(crate) struct Plan {
     pub(crate) name: &'static str,
-    /// Packages asked of apt.
-    pub(crate) roots: &'static [&'static str],
-    /// Dependencies that are not wanted.
-    pub(crate) provided: &'static [&'static str],
+    /// Packages asked of apt, each set on an empty system of its own.
+    pub(crate) selections: Vec<Selection>,
     pub(crate) append: &'static str,
     pub(crate) memory_bytes: u64,
     /// Hash of the recipe.
     pub(crate) recipe: String,
+    /// Makes the image's files in a directory.
+    pub(crate) make: Make,
+}
+
+/// Packages by selection, the mirror they are from, where to put the files.
+type Make = fn(&[Vec<(Package, PathBuf)>], &str, &Path, &mut Job<'_>) -> Result<(), BuildError>;
+
+/// Packages that are asked of apt together.
+pub(crate) struct Selection {
+    pub(crate) roots: Vec<&'static str>,
+    /// Dependencies that are not wanted.
+    pub(crate) provided: Vec<&'static str>,
 }
 
 impl Plan {
-    fn draft(&self, packages: &[Package]) -> Draft {
+    fn draft(&self, packages: &[Package], mirror: &str) -> Draft {
         let mut versions: Vec<PackageVersion> = packages
             .iter()
             .map(|Package { name, version, .. }| PackageVersion {
@@ -155,11 +179,13 @@ impl Plan {
             })
             .collect();
         versions.sort_by(|a, b| a.name.cmp(&b.name));
+        versions.dedup();
         Draft {
             name: self.name.to_owned(),
             append: self.append.to_owned(),
             memory_bytes: self.memory_bytes,
-            recipe: self.recipe.clone(),
+            // The mirror is written into the image.
+            recipe: recipe_hash(&[&self.recipe, mirror]),
             packages: versions,
         }
     }
@@ -168,6 +194,7 @@ impl Plan {
 fn plan(name: &str) -> Result<Plan, BuildError> {
     match name {
         "tiny" => Ok(tiny::plan()),
+        "debian" => Ok(debian::plan()),
         _ => Err(BuildError::UnknownName { name: name.to_owned() }),
     }
 }

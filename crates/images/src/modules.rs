@@ -1,5 +1,7 @@
 //! Finds kernel modules among a package's files, with what they depend on, in loading order.
 
+mod trim;
+
 use std::collections::BTreeMap;
 use std::io::{self, Read};
 
@@ -41,11 +43,13 @@ pub enum ModuleError {
     },
 }
 
-/// A kernel module, decompressed, without its signature.
+/// A kernel module, decompressed, without its signature and unneeded symbols.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Module {
     /// Name as in `modinfo`: no suffix, `_` for `-`.
     pub name: String,
+    /// Path below the kernel's directory, such as `fs/ext4/ext4.ko`.
+    pub path: String,
     /// The file's content.
     pub data: Vec<u8>,
 }
@@ -53,7 +57,7 @@ pub struct Module {
 /// The modules of one kernel, as packaged.
 #[derive(Default, Debug)]
 pub struct ModuleSet {
-    files: BTreeMap<String, Vec<u8>>,
+    files: BTreeMap<String, (String, Vec<u8>)>,
 }
 
 impl ModuleSet {
@@ -62,8 +66,16 @@ impl ModuleSet {
         let file = path.rsplit('/').next().expect("a split has at least one part");
         let stem = file.strip_suffix(".xz").unwrap_or(file);
         if let Some(name) = stem.strip_suffix(".ko") {
-            self.files.insert(name.replace('-', "_"), data);
+            let below = path.split_once("/kernel/").map_or(path, |(_, below)| below);
+            let below = below.strip_suffix(".xz").unwrap_or(below);
+            self.files.insert(name.replace('-', "_"), (below.to_owned(), data));
         }
+    }
+
+    /// Names of the modules whose path below the kernel's directory `wanted` chooses, sorted.
+    pub fn names_in(&self, wanted: impl Fn(&str) -> bool) -> Vec<String> {
+        let chosen = self.files.iter().filter(|(_, (path, _))| wanted(path));
+        chosen.map(|(name, _)| name.clone()).collect()
     }
 
     /// `names` and everything they depend on, each once, dependencies first.
@@ -93,7 +105,7 @@ impl ModuleSet {
             return Ok(());
         }
         let packed = self.files.get(&name);
-        let packed = packed.ok_or_else(|| ModuleError::Missing { name: name.clone() })?;
+        let (path, packed) = packed.ok_or_else(|| ModuleError::Missing { name: name.clone() })?;
         let mut data =
             unpack(packed).map_err(|source| ModuleError::Damaged { name: name.clone(), source })?;
         let info =
@@ -104,7 +116,8 @@ impl ModuleSet {
             }
         }
         strip_signature(&mut data);
-        done.push(Module { name, data });
+        trim::trim_symbols(&mut data);
+        done.push(Module { name, path: path.clone(), data });
         Ok(())
     }
 }

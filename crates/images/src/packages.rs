@@ -43,7 +43,8 @@ impl PackageFiles {
         job: &mut Job<'_>,
     ) -> Result<PackageFiles, BuildError> {
         let mut all = PackageFiles::default();
-        for (package, path) in debs {
+        // Kernels are large, and [`Kernel::read`] is for them.
+        for (package, path) in debs.iter().filter(|(package, _)| !is_kernel(package)) {
             job.check()?;
             job.say(Phase::Unpack, package.name.clone());
             Deb::open(path)?.each_file(&mut |entry| {
@@ -171,6 +172,12 @@ pub(crate) fn busybox_applets(busybox: &[u8]) -> Result<Vec<String>, BuildError>
     }
 }
 
+/// Whether this is a kernel itself, not the package that depends on the newest one.
+fn is_kernel(package: &Package) -> bool {
+    let release = package.name.strip_prefix("linux-image-");
+    release.is_some_and(|release| release.starts_with(|c: char| c.is_ascii_digit()))
+}
+
 /// A kernel package's content.
 #[derive(Debug)]
 pub(crate) struct Kernel {
@@ -180,6 +187,8 @@ pub(crate) struct Kernel {
     pub(crate) image: Vec<u8>,
     /// Its modules.
     pub(crate) modules: ModuleSet,
+    /// Lists of built-in modules, which depmod reads, by path.
+    pub(crate) lists: Vec<(String, Vec<u8>)>,
 }
 
 impl Kernel {
@@ -188,17 +197,13 @@ impl Kernel {
         debs: &[(Package, PathBuf)],
         job: &mut Job<'_>,
     ) -> Result<Kernel, BuildError> {
-        let is_kernel = |name: &str| {
-            name.strip_prefix("linux-image-")
-                .is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
-        };
         let missing = || BuildError::MissingFile("the kernel's package".to_owned());
         let (package, path) =
-            debs.iter().find(|(package, _)| is_kernel(&package.name)).ok_or_else(missing)?;
+            debs.iter().find(|(package, _)| is_kernel(package)).ok_or_else(missing)?;
         job.say(Phase::Unpack, package.name.clone());
         let release = package.name.trim_start_matches("linux-image-").to_owned();
         let (image_name, mut image) = (format!("boot/vmlinux-{release}"), None);
-        let mut modules = ModuleSet::default();
+        let (mut modules, mut lists) = (ModuleSet::default(), Vec::new());
         Deb::open(path)?
             .each_file(&mut |entry| {
                 if job.check().is_err() {
@@ -212,12 +217,15 @@ impl Kernel {
                 } else if path.ends_with(".ko") || path.ends_with(".ko.xz") {
                     entry.take(FILE_BYTES_MAX).read_to_end(&mut data)?;
                     modules.add(&path, data);
+                } else if path.contains("/modules.") {
+                    entry.take(FILE_BYTES_MAX).read_to_end(&mut data)?;
+                    lists.push((merge_usr(path), data));
                 }
                 Ok(())
             })
             .or_else(|error| job.check().map_err(BuildError::from).and(Err(error.into())))?;
         let image = image.ok_or(BuildError::MissingFile(image_name))?;
-        Ok(Kernel { release, image, modules })
+        Ok(Kernel { release, image, modules, lists })
     }
 }
 

@@ -1,14 +1,13 @@
 //! The image `tiny`: Debian's kernel with busybox and the guest agent in an initial RAM disk. It
 //! is built to reach a prompt in as few guest instructions as possible.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::apt::Package;
-use crate::build::{BuildError, Plan, recipe_hash};
+use crate::build::{BuildError, Plan, Selection, recipe_hash, write_file};
 use crate::cpio::Tree;
 use crate::packages::{Kernel, PackageFiles, busybox_applets, is_library};
 use crate::progress::Job;
-use crate::store::Staging;
 
 /// Initcalls that cost the guest time and give nothing here: the jitter entropy source's self
 /// test (virtio-rng seeds the kernel), tables for tracing, the speed probe of misaligned access.
@@ -36,20 +35,25 @@ pub(crate) const KERNEL_PACKAGE: &str = "linux-image-riscv64";
 pub(crate) fn plan() -> Plan {
     Plan {
         name: "tiny",
-        roots: &[KERNEL_PACKAGE, "busybox-static", "qemu-guest-agent"],
-        provided: &KERNEL_PROVIDED,
+        selections: vec![Selection {
+            roots: vec![KERNEL_PACKAGE, "busybox-static", "qemu-guest-agent"],
+            provided: KERNEL_PROVIDED.to_vec(),
+        }],
         append: APPEND,
         memory_bytes: 256 << 20,
         recipe: recipe_hash(&[INIT, PROFILE, SHUTDOWN, UDHCPC, &MODULES.join(" ")]),
+        make,
     }
 }
 
 /// Writes `kernel` and `initrd`.
-pub(crate) fn make(
-    debs: &[(Package, PathBuf)],
-    staging: &Staging,
+fn make(
+    selections: &[Vec<(Package, PathBuf)>],
+    _mirror: &str,
+    staging: &Path,
     job: &mut Job<'_>,
 ) -> Result<(), BuildError> {
+    let debs = &selections[0];
     let kernel = Kernel::read(debs, job)?;
     let wanted =
         |path: &str| is_library(path) || matches!(path, "usr/bin/busybox" | "usr/sbin/qemu-ga");
@@ -75,10 +79,8 @@ pub(crate) fn make(
         tree.directory(directory);
     }
     tree.symlink("var/run", "../run");
-    crate::build::write_file(&staging.path().join("kernel"), &mut |out| {
-        out.write_all(&kernel.image)
-    })?;
-    crate::build::write_file(&staging.path().join("initrd"), &mut |out| tree.write_to(out))?;
+    write_file(&staging.join("kernel"), &mut |out| out.write_all(&kernel.image))?;
+    write_file(&staging.join("initrd"), &mut |out| tree.write_to(out))?;
     Ok(())
 }
 

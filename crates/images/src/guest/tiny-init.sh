@@ -6,6 +6,7 @@ export PATH=/usr/local/bin:/bin HOME=/root TERM=xterm-256color
 mount -t proc proc /proc
 mount -t sysfs sys /sys
 mount -t devtmpfs dev /dev
+echo tiny >/proc/sys/kernel/hostname
 
 # busybox's halt, poweroff and reboot signal process 1.
 stop() {
@@ -25,7 +26,7 @@ for device in /sys/bus/virtio/devices/*/device; do
     read -r id <"$device" 2>/dev/null || continue
     case $id in
         0x0001) net=virtio_net ;;
-        0x0002) blk='virtio_blk ext4' ;;
+        0x0002) blk='virtio_blk crc32c_generic ext4' ;;
         0x0004) rng=virtio_rng ;;
     esac
 done
@@ -84,7 +85,6 @@ behind() {
     mkdir -p /dev/pts /dev/shm
     mount -t devpts -o mode=0620,ptmxmode=0666 devpts /dev/pts
     mount -t tmpfs -o mode=1777 shm /dev/shm
-    # hwclock and the agent's clock setting look here.
     agent &
     [ -n "$net$blk$rng" ] && modprobe -a $net $blk $rng
     network
