@@ -171,8 +171,8 @@ test("a machine that is off keeps its picture and can be started", async () => {
   await server.boot();
   const page = await openPage(browser, server.url);
   await pictureWhere(page, hasPrompt);
-  await page.getByRole("button", { name: "Power off" }).click();
-  await page.getByRole("button", { name: "Power off now" }).click();
+  await page.getByRole("button", { name: "Power off", exact: true }).click();
+  await page.getByRole("button", { name: "Power off?" }).click();
   await page.getByText("The machine is off: the guest switched it off.").waitFor();
   assert.deepEqual(await picture(page), ["/ #"]);
   await page.getByRole("button", { name: "Start" }).click();

@@ -103,6 +103,8 @@ pub enum MachineEvent {
     Up,
     /// Its time is held, with the reason, or goes on.
     Paused(Option<String>),
+    /// Something a person at it should read.
+    Notice(String),
     /// It is off; nothing follows.
     Stopped {
         /// Why, in a line.

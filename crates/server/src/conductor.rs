@@ -38,13 +38,14 @@ async fn follow(room: &Room, mut link: MachineLink) -> Status {
             MachineEvent::Output { screen, bytes } => {
                 room.push_output(screen, &bytes);
                 if screen == Screen::Terminal {
-                    room.advance(&Status::Booting, Status::Running);
+                    room.set_up();
                 }
             }
             MachineEvent::OutputLost { screen } => room.lose_output(screen),
-            MachineEvent::Up => room.advance(&Status::Booting, Status::Running),
+            MachineEvent::Up => room.set_up(),
             MachineEvent::Paused(Some(reason)) => room.set_status(Status::Paused(reason)),
-            MachineEvent::Paused(None) => room.set_status(Status::Running),
+            MachineEvent::Paused(None) => room.resume(),
+            MachineEvent::Notice(text) => room.notify(text),
             MachineEvent::Stopped { reason } => return Status::Stopped(reason),
             MachineEvent::Failed(fault) => return Status::Failed(fault),
         }

@@ -121,6 +121,11 @@ pub enum ServerMessage {
         /// Which one.
         screen: Screen,
     },
+    /// Something that happened, for people; shown until they have read it.
+    Notice {
+        /// A line.
+        text: String,
+    },
     /// Something went wrong, and stays so until the state changes.
     Error {
         /// What happened, to what.

@@ -63,6 +63,8 @@ struct Inner {
     status_version: u64,
     size: Option<Size>,
     size_version: u64,
+    notice: Option<String>,
+    notice_version: u64,
     /// Whose size the machine has: the one who typed last.
     driver: Option<ViewerId>,
     wishes: BTreeMap<ViewerId, Option<Size>>,
@@ -80,6 +82,7 @@ pub(crate) struct Viewer<'room> {
     seen_status: u64,
     seen_state: Option<MachineState>,
     seen_size: u64,
+    seen_notice: u64,
     positions: [u64; 2],
     acknowledged: [u64; 2],
     live: [u64; 2],
@@ -99,6 +102,8 @@ impl Room {
             status_version: 1,
             size: None,
             size_version: 0,
+            notice: None,
+            notice_version: 0,
             driver: None,
             wishes: BTreeMap::new(),
             next_viewer: 0,
@@ -131,6 +136,8 @@ impl Room {
             seen_status: 0,
             seen_state: None,
             seen_size: 0,
+            // A notice is news for who is here.
+            seen_notice: inner.notice_version,
             positions,
             acknowledged: positions,
             live: [inner.screens[0].end(), inner.screens[1].end()],
@@ -146,12 +153,28 @@ impl Room {
         }
     }
 
-    /// As [`Room::set_status`], where the machine is in state `from`.
-    pub(crate) fn advance(&self, from: &Status, to: Status) {
-        let is_from = self.lock().status == *from;
-        if is_from {
-            self.set_status(to);
+    /// The machine's terminal is in use, if that was not known yet.
+    pub(crate) fn set_up(&self) {
+        let is_booting = self.lock().status == Status::Booting;
+        if is_booting {
+            self.set_status(Status::Running);
         }
+    }
+
+    /// The machine's time goes on, if it was held.
+    pub(crate) fn resume(&self) {
+        let is_paused = matches!(self.lock().status, Status::Paused(_));
+        if is_paused {
+            self.set_status(Status::Running);
+        }
+    }
+
+    /// Something everybody here should read.
+    pub(crate) fn notify(&self, text: String) {
+        let mut inner = self.lock();
+        inner.notice = Some(text);
+        inner.notice_version += 1;
+        self.changed.send_replace(());
     }
 
     /// A machine is there: its screens begin anew, and it learns the size its driver wants.
@@ -253,6 +276,10 @@ impl Viewer<'_> {
             self.seen_size = inner.size_version;
             let yours = inner.driver == Some(self.id);
             frames.push(ServerMessage::Size { columns: size.columns, rows: size.rows, yours });
+        }
+        if self.seen_notice != inner.notice_version {
+            self.seen_notice = inner.notice_version;
+            frames.extend(inner.notice.clone().map(|text| ServerMessage::Notice { text }));
         }
         let mut frames: Vec<Frame> = frames.into_iter().map(Frame::Message).collect();
         for screen in Screen::ALL {

@@ -29,6 +29,8 @@ export class Machine {
   size = $state<{ columns: number; rows: number; yours: boolean } | null>(null);
   line = $state<Line>("opening");
   keptBytes = $state(0);
+  /** Shown until somebody has read it. */
+  notice = $state<string | null>(null);
   /** The log has said something. */
   hasLog = $state(false);
 
@@ -63,8 +65,14 @@ export class Machine {
     this.#connection.send({ type: "power", action: "start" });
   }
 
-  powerOff(): void {
+  /** Asks its system to switch off. */
+  shutDown(): void {
     this.#connection.send({ type: "power", action: "shutdown" });
+  }
+
+  /** As pulling the plug. */
+  kill(): void {
+    this.#connection.send({ type: "power", action: "kill" });
   }
 
   #hear(message: ServerMessage): void {
@@ -92,6 +100,9 @@ export class Machine {
         break;
       case "error":
         this.fault = message;
+        break;
+      case "notice":
+        this.notice = message.text;
         break;
       case "gap":
         break;

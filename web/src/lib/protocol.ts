@@ -44,8 +44,10 @@ export type State = { type: "state"; state: MachineState; detail: string };
 export type Size = { type: "size"; columns: number; rows: number; yours: boolean };
 /** What follows on a screen does not join what came before. */
 export type Gap = { type: "gap"; screen: Screen };
+/** Something that happened, for people. */
+export type Notice = { type: "notice"; text: string };
 export type Fault = { type: "error"; what: string; action: string };
-export type ServerMessage = Hello | Progress | State | Size | Gap | Fault;
+export type ServerMessage = Hello | Progress | State | Size | Gap | Notice | Fault;
 
 export type PowerAction = "start" | "shutdown" | "kill";
 export type ClientMessage =
@@ -80,6 +82,7 @@ const SHAPES: Record<ServerMessage["type"], (fields: Fields) => boolean> = {
   state: (m) => isOne(STATES, m.state) && isText(m.detail),
   size: (m) => isNumber(m.columns) && isNumber(m.rows) && typeof m.yours === "boolean",
   gap: (m) => isOne(SCREENS, m.screen),
+  notice: (m) => isText(m.text),
   error: (m) => isText(m.what) && isText(m.action),
 };
 
