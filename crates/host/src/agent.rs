@@ -172,7 +172,10 @@ impl Agent {
 
     /// The guest opened its end of the port.
     pub fn opened(&mut self, now: Instant) {
-        self.closed();
+        // What was asked before the guest was up has waited for this moment.
+        if !matches!(self.link, Link::Closed) {
+            self.closed();
+        }
         self.sync(now, 0);
     }
 

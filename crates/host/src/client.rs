@@ -1,6 +1,6 @@
 //! A blocking client of a lab's control socket, for the command line and tests.
 //!
-//! Asynchronous users open the socket themselves and use [`protocol::encode`] and
+//! Asynchronous users take the socket of [`open`] and use [`protocol::encode`] and
 //! [`protocol::Decoder`](crate::protocol::Decoder).
 
 use std::collections::VecDeque;
@@ -48,6 +48,20 @@ pub enum ClientError {
     Refused(String),
 }
 
+/// Opens a lab's control socket, for those who speak the protocol themselves. Unlike the system's
+/// call it takes paths of any length.
+///
+/// # Errors
+/// [`ClientError::NotRunning`] when nobody listens, or the socket's.
+pub fn open(path: &Path) -> Result<UnixStream, ClientError> {
+    crate::socket::connect(path).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
+            ClientError::NotRunning { path: path.to_owned() }
+        }
+        _ => ClientError::Io(error),
+    })
+}
+
 /// A connection to a lab.
 #[derive(Debug)]
 pub struct Connection {
@@ -78,13 +92,7 @@ impl Connection {
     /// # Errors
     /// [`ClientError::NotRunning`] when nobody listens, [`ClientError::Version`], or the socket's.
     pub fn connect(socket: &Path) -> Result<Connection, ClientError> {
-        let stream = UnixStream::connect(socket).map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
-                ClientError::NotRunning { path: socket.to_owned() }
-            }
-            _ => ClientError::Io(error),
-        })?;
-        Connection::over(stream)
+        Connection::over(open(socket)?)
     }
 
     /// Takes a connected socket and reads the lab's hello.

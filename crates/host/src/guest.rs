@@ -153,6 +153,23 @@ impl Guest {
         GuestSaved { open: self.open.clone() }
     }
 
+    /// The machine starts again: everything that ran in it is lost.
+    pub fn reset(&mut self) {
+        self.agent.closed();
+        self.open.clear();
+        self.inputs.clear();
+        self.calls.clear();
+        while let Some(event) = self.agent.next_event() {
+            if matches!(event, AgentEvent::Down) {
+                self.events.push_back(GuestEvent::Down);
+            }
+        }
+        for key in std::mem::take(&mut self.execs).into_keys() {
+            self.events.push_back(GuestEvent::Lost { key, error: AgentError::Gone });
+        }
+        self.open_ports();
+    }
+
     /// Whether commands work.
     pub fn is_up(&self) -> bool {
         self.agent.is_up()

@@ -124,6 +124,21 @@ fn a_deaf_agent_is_given_up_and_a_new_one_welcomed() {
 }
 
 #[test]
+fn what_is_asked_early_waits_for_the_guest() {
+    let mut agent = Agent::new();
+    agent.call(set_time(7), NOW).unwrap();
+    agent.opened(NOW);
+    let id = sync_id(&agent.take_outgoing());
+    agent.received(format!("\n{{\"return\": {id}}}\n").as_bytes(), NOW);
+    assert!(!agent.is_up());
+    agent.received(&[b"\xff", format!("{{\"return\": {id}}}\n").as_bytes()].concat(), NOW);
+    assert!(String::from_utf8(agent.take_outgoing()).unwrap().contains("\"time\":7"));
+    agent.received(b"{\"return\": {}}\n", NOW);
+    assert!(matches!(agent.next_event(), Some(AgentEvent::Up)));
+    assert!(answer(&mut agent).is_ok());
+}
+
+#[test]
 fn limits_hold() {
     let mut agent = up();
     for _ in 0..=WAITING_MAX {

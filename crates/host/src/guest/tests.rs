@@ -347,3 +347,19 @@ fn a_restored_machine_gets_a_new_session() {
     });
     assert!(sync);
 }
+#[test]
+fn a_reset_loses_what_ran_and_starts_over() {
+    let mut fake = Fake::new();
+    let key = fake.exec(&spec(&["x"]));
+    [IN, OUT, ERR].into_iter().for_each(|port| fake.opens(port));
+    fake.events();
+    fake.closed = (0..25).map(PortId).collect();
+    fake.guest.reset();
+    fake.settle();
+    let lost = GuestEvent::Lost { key, error: AgentError::Gone };
+    assert_eq!(fake.events(), [GuestEvent::Down, lost]);
+    assert!(fake.closed.is_empty());
+    fake.opens(AGENT);
+    assert_eq!(fake.events(), [GuestEvent::Up]);
+    fake.exec(&spec(&["x"]));
+}

@@ -1,0 +1,480 @@
+//! The machines of a data directory: `machines/NAME/` with one lab process each.
+//!
+//! A folder holds `machine.json` (the [`MachineSpec`]), `lock` (held while a lab runs),
+//! `control.sock` (while it runs), `state` (a saved machine or the disks of one that is off) and
+//! `log`. This module owns the folders and the starting and ending of labs; what a lab does is in
+//! `process`, and what is said to it in `protocol`.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use thiserror::Error;
+
+use crate::client::{ClientError, Connection};
+use crate::protocol::{AfterSave, Command, Event, Info, Power, Reply, State, StopReason};
+
+pub mod names;
+pub(crate) mod spawn;
+pub mod spec;
+
+pub use spec::{Access, DiskSpec, FirmwareSpec, Lifetime, MachineSpec, Network, Source};
+
+/// Longest name of a machine.
+pub const NAME_BYTES_MAX: usize = 63;
+/// Most machines in one data directory.
+pub const MACHINES_MAX: usize = 1000;
+/// Largest `machine.json`.
+const SPEC_BYTES_MAX: u64 = 1 << 20;
+
+pub(crate) const SPEC_FILE: &str = "machine.json";
+pub(crate) const LOCK_FILE: &str = "lock";
+pub(crate) const SOCKET_FILE: &str = "control.sock";
+pub(crate) const STATE_FILE: &str = "state";
+pub(crate) const LOG_FILE: &str = "log";
+
+/// Why something could not be done with a machine.
+#[derive(Debug, Error)]
+pub enum MachinesError {
+    /// No such machine.
+    #[error("there is no machine {name:?}{}", suggestion.as_ref().map_or(String::new(),
+        |near| format!("; did you mean {near:?}?")))]
+    Unknown {
+        /// What was asked for.
+        name: String,
+        /// A machine with a similar name.
+        suggestion: Option<String>,
+    },
+    /// The name is not one.
+    #[error(
+        "{0:?} cannot be a machine's name; use at most {NAME_BYTES_MAX} of a-z, 0-9, - and _, \
+         beginning with a letter or digit"
+    )]
+    BadName(String),
+    /// There is one with this name.
+    #[error("there is a machine {0:?} already; start it, remove it, or choose another name")]
+    Exists(String),
+    /// It must not be running for this.
+    #[error("machine {0:?} is running; stop it first")]
+    Running(String),
+    /// It must be running for this.
+    #[error("machine {0:?} is not running; start it first")]
+    NotRunning(String),
+    /// Too many of them.
+    #[error("there are {MACHINES_MAX} machines already; remove some")]
+    TooMany,
+    /// Its `machine.json` is not one.
+    #[error("{} is damaged: {problem}; remove the machine", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
+    /// The lab said why the machine does not start.
+    #[error("{0}")]
+    Start(String),
+    /// The lab process ended without saying why.
+    #[error("the machine's process ended while starting ({status}){log}")]
+    Died {
+        /// How it ended.
+        status: String,
+        /// The end of its log, if it has one.
+        log: String,
+    },
+    /// A file or folder cannot be used.
+    #[error("could not {what} {}", path.display())]
+    Io {
+        /// What was tried.
+        what: &'static str,
+        /// With what.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        error: io::Error,
+    },
+    /// The lab does not answer as it should.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+}
+
+/// What a machine in the list does.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Status {
+    /// A lab runs it.
+    Running,
+    /// It is off; its disks are kept.
+    Off,
+    /// It was saved and goes on when started.
+    Saved,
+}
+
+/// A machine in the list.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Listed {
+    /// What it is made of.
+    pub spec: MachineSpec,
+    /// What it does.
+    pub status: Status,
+}
+
+/// A machine whose lab has just started.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Started {
+    /// Its name.
+    pub name: String,
+    /// Its control socket.
+    pub socket: PathBuf,
+    /// Process id of its lab.
+    pub pid: u32,
+}
+
+/// How to stop a machine.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum StopHow {
+    /// Ask the guest to switch off; pull the plug when it has not within this time, or cannot be
+    /// asked.
+    Shutdown {
+        /// Wall time.
+        patience: Duration,
+    },
+    /// Save it; only for named machines.
+    Save,
+    /// Pull the plug.
+    Kill,
+}
+
+/// How a machine stopped.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Stopped {
+    /// As asked.
+    Clean,
+    /// The plug was pulled instead.
+    Forced {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// The machines of a data directory.
+#[derive(Clone, Debug)]
+pub struct Machines {
+    data: PathBuf,
+}
+
+impl Machines {
+    /// Those below `data` (an absolute path; see the command line for where it is).
+    ///
+    /// # Errors
+    /// [`MachinesError::Io`].
+    pub fn open(data: &Path) -> Result<Machines, MachinesError> {
+        let machines = Machines { data: data.to_owned() };
+        let folder = machines.folder();
+        fs::create_dir_all(&folder).map_err(io_error("create", &folder))?;
+        Ok(machines)
+    }
+
+    /// All machines, by name. Folders that ephemeral machines left behind are removed on the way.
+    ///
+    /// # Errors
+    /// [`MachinesError::Io`]; a damaged machine is left out (`get` says what is wrong with it).
+    pub fn list(&self) -> Result<Vec<Listed>, MachinesError> {
+        let mut listed = Vec::new();
+        for name in self.names()? {
+            if let Ok(machine) = self.get(&name) {
+                if machine.status == Status::Running || machine.spec.lifetime == Lifetime::Named {
+                    listed.push(machine);
+                } else {
+                    self.sweep(&name);
+                }
+            } else if !self.machine_folder(&name).join(SPEC_FILE).exists() {
+                self.sweep(&name);
+            }
+        }
+        Ok(listed)
+    }
+
+    /// One machine.
+    ///
+    /// # Errors
+    /// [`MachinesError::Unknown`], [`MachinesError::Damaged`].
+    pub fn get(&self, name: &str) -> Result<Listed, MachinesError> {
+        let spec = self.spec(name)?;
+        let status = match self.lock(name) {
+            Err(MachinesError::Running(_)) => Status::Running,
+            Err(error) => return Err(error),
+            Ok(_lock) => crate::saved::status(&self.machine_folder(name).join(STATE_FILE)),
+        };
+        Ok(Listed { spec, status })
+    }
+
+    /// A name for an ephemeral machine that no machine has.
+    ///
+    /// # Errors
+    /// [`MachinesError::Io`], [`MachinesError::TooMany`].
+    pub fn free_name(&self) -> Result<String, MachinesError> {
+        let taken = self.names()?;
+        let seed = names::random_seed();
+        let mut candidates = names::candidates(seed);
+        candidates.find(|name| !taken.contains(name)).ok_or(MachinesError::TooMany)
+    }
+
+    /// Makes a machine and starts its lab. When that fails nothing is left behind.
+    ///
+    /// # Errors
+    /// [`MachinesError::Start`] with the lab's words when it cannot be started (bad kernel, missing
+    /// disk, port taken …), or another of [`MachinesError`].
+    pub fn create(&self, spec: &MachineSpec) -> Result<Started, MachinesError> {
+        check_name(&spec.name)?;
+        if self.names()?.len() >= MACHINES_MAX {
+            return Err(MachinesError::TooMany);
+        }
+        let folder = self.machine_folder(&spec.name);
+        match fs::create_dir(&folder) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                return Err(MachinesError::Exists(spec.name.clone()));
+            }
+            result => result.map_err(io_error("create", &folder))?,
+        }
+        let started = self.lock(&spec.name).and_then(|lock| {
+            self.write_spec(spec)?;
+            spawn::start(&folder, &spec.name, lock)
+        });
+        if started.is_err() {
+            // The error at hand says more than one of cleaning up would.
+            let _ = fs::remove_dir_all(&folder);
+        }
+        started
+    }
+
+    /// Starts the lab of a machine that exists: it goes on where it was saved, or is switched on
+    /// with its disks as they were.
+    ///
+    /// # Errors
+    /// [`MachinesError::Running`], [`MachinesError::Start`], or another of [`MachinesError`].
+    pub fn start(&self, name: &str) -> Result<Started, MachinesError> {
+        self.spec(name)?;
+        let lock = self.lock(name)?;
+        spawn::start(&self.machine_folder(name), name, lock)
+    }
+
+    /// Connects to a running machine.
+    ///
+    /// # Errors
+    /// [`MachinesError::NotRunning`], [`MachinesError::Unknown`], [`MachinesError::Client`].
+    pub fn connect(&self, name: &str) -> Result<Connection, MachinesError> {
+        self.spec(name)?;
+        match Connection::connect(&self.socket(name)) {
+            Err(ClientError::NotRunning { .. }) => Err(MachinesError::NotRunning(name.to_owned())),
+            result => Ok(result?),
+        }
+    }
+
+    /// Facts about a running machine.
+    ///
+    /// # Errors
+    /// As [`Machines::connect`].
+    pub fn info(&self, name: &str) -> Result<Info, MachinesError> {
+        match self.connect(name)?.call(Command::Info)? {
+            Reply::Info(info) => Ok(*info),
+            _ => Err(ClientError::Closed.into()),
+        }
+    }
+
+    /// Stops a running machine and waits for its lab to end.
+    ///
+    /// # Errors
+    /// As [`Machines::connect`]; [`ClientError::Refused`] when it cannot be saved.
+    pub fn stop(&self, name: &str, how: StopHow) -> Result<Stopped, MachinesError> {
+        let mut lab = self.connect(name)?;
+        let mut stopped = Stopped::Clean;
+        match how {
+            StopHow::Save => drop(lab.call(Command::Save { after: AfterSave::Stop })?),
+            StopHow::Kill => drop(lab.call(Command::Power(Power::Kill))?),
+            StopHow::Shutdown { patience } => {
+                let end = Instant::now() + patience;
+                if let Err(reason) = ask_to_switch_off(&mut lab, end)? {
+                    stopped = Stopped::Forced { reason };
+                    // It may switch off by itself this very moment: then it is gone, too.
+                    let _ = lab.send(Command::Power(Power::Kill));
+                }
+            }
+        }
+        loop {
+            match lab.recv() {
+                Ok(Event::State(State::Stopped(StopReason::Failed { message }))) => {
+                    stopped = Stopped::Forced { reason: message };
+                }
+                Ok(_) => {}
+                Err(_) => break,
+            }
+        }
+        self.wait_for_end(name)?;
+        Ok(stopped)
+    }
+
+    /// Removes a machine and everything it has kept.
+    ///
+    /// # Errors
+    /// [`MachinesError::Running`], [`MachinesError::Unknown`], [`MachinesError::Io`].
+    pub fn remove(&self, name: &str) -> Result<(), MachinesError> {
+        let folder = self.existing_folder(name)?;
+        let _lock = self.lock(name)?;
+        fs::remove_dir_all(&folder).map_err(io_error("remove", &folder))
+    }
+
+    /// The control socket of a machine; it is there while the machine runs.
+    pub fn socket(&self, name: &str) -> PathBuf {
+        self.machine_folder(name).join(SOCKET_FILE)
+    }
+
+    /// Where a machine's lab writes what goes wrong.
+    pub fn log(&self, name: &str) -> PathBuf {
+        self.machine_folder(name).join(LOG_FILE)
+    }
+
+    fn folder(&self) -> PathBuf {
+        self.data.join("machines")
+    }
+
+    fn machine_folder(&self, name: &str) -> PathBuf {
+        self.folder().join(name)
+    }
+
+    fn names(&self) -> Result<Vec<String>, MachinesError> {
+        let folder = self.folder();
+        let mut names = Vec::new();
+        for entry in fs::read_dir(&folder).map_err(io_error("read", &folder))? {
+            let name = entry.map_err(io_error("read", &folder))?.file_name();
+            names.extend(name.into_string().ok().filter(|name| check_name(name).is_ok()));
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    fn existing_folder(&self, name: &str) -> Result<PathBuf, MachinesError> {
+        check_name(name)?;
+        let folder = self.machine_folder(name);
+        if folder.is_dir() {
+            return Ok(folder);
+        }
+        let suggestion = names::nearest(name, &self.names()?);
+        Err(MachinesError::Unknown { name: name.to_owned(), suggestion })
+    }
+
+    fn spec(&self, name: &str) -> Result<MachineSpec, MachinesError> {
+        spec::read(&self.existing_folder(name)?)
+    }
+
+    fn write_spec(&self, spec: &MachineSpec) -> Result<(), MachinesError> {
+        let path = self.machine_folder(&spec.name).join(SPEC_FILE);
+        let text = serde_json::to_vec_pretty(spec).map_err(io::Error::from);
+        text.and_then(|text| fs::write(&path, text)).map_err(io_error("write", &path))
+    }
+
+    /// Takes the lock that a lab holds while it runs.
+    fn lock(&self, name: &str) -> Result<File, MachinesError> {
+        let path = self.machine_folder(name).join(LOCK_FILE);
+        for _ in 0..10 {
+            if let Some(lock) = try_lock(&path).map_err(io_error("lock", &path))? {
+                return Ok(lock);
+            }
+            if Connection::connect(&self.socket(name)).is_ok() {
+                break;
+            }
+            // Somebody who only looks at the machine holds it for a moment.
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Err(MachinesError::Running(name.to_owned()))
+    }
+
+    /// Removes the folder of a machine whose lab or maker was killed.
+    fn sweep(&self, name: &str) {
+        let folder = self.machine_folder(name);
+        // One that is just being made has no lock file yet.
+        if folder.join(LOCK_FILE).exists() && self.lock(name).is_ok() {
+            // The next list finds it again if this fails.
+            let _ = fs::remove_dir_all(&folder);
+        }
+    }
+
+    /// The socket closes a moment before the lab has tidied up.
+    fn wait_for_end(&self, name: &str) -> Result<(), MachinesError> {
+        let end = Instant::now() + Duration::from_secs(60);
+        let folder = self.machine_folder(name);
+        while folder.is_dir() {
+            match self.lock(name) {
+                Ok(_) => return Ok(()),
+                Err(MachinesError::Running(_)) if Instant::now() < end => {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                // Its folder went away just now.
+                Err(MachinesError::Io { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Checks a machine's name.
+///
+/// # Errors
+/// [`MachinesError::BadName`].
+pub fn check_name(name: &str) -> Result<(), MachinesError> {
+    let good = |byte: &u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_');
+    let first = name.as_bytes().first().is_some_and(u8::is_ascii_alphanumeric);
+    if first && name.len() <= NAME_BYTES_MAX && name.as_bytes().iter().all(|byte| good(byte)) {
+        Ok(())
+    } else {
+        Err(MachinesError::BadName(name.to_owned()))
+    }
+}
+
+/// Locks a file, creating it; `None` when another process has it locked.
+pub(crate) fn try_lock(path: &Path) -> io::Result<Option<File>> {
+    use rustix::fs::{FlockOperation, flock};
+    let file = File::options().create(true).append(true).open(path)?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(Some(file)),
+        Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Asks the guest to switch off and waits until `end` for its lab to say that it has; the inner
+/// error says why it has not.
+fn ask_to_switch_off(
+    lab: &mut Connection,
+    end: Instant,
+) -> Result<Result<(), String>, ClientError> {
+    match lab.call(Command::Power(Power::Shutdown)) {
+        Err(ClientError::Refused(message)) => return Ok(Err(message)),
+        Err(ClientError::Closed) => return Ok(Ok(())),
+        result => drop(result?),
+    }
+    loop {
+        let left = end.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Ok(Err("the guest did not switch off in time".to_owned()));
+        }
+        match lab.recv_timeout(left) {
+            Ok(Some(Event::State(State::Stopped(_)))) | Err(ClientError::Closed) => {
+                return Ok(Ok(()));
+            }
+            Ok(_) => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+pub(crate) fn io_error<'a>(
+    what: &'static str,
+    path: &'a Path,
+) -> impl FnOnce(io::Error) -> MachinesError + 'a {
+    move |error| MachinesError::Io { what, path: path.to_owned(), error }
+}
+
+#[cfg(test)]
+mod tests;

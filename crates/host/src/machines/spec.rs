@@ -1,0 +1,247 @@
+//! What a machine is made of, as written in its `machine.json`.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use serde::{Deserialize, Serialize};
+use stackvm_images::{FileSource, ImageHash, ImageStore, StoreError, machine_config};
+use stackvm_machine::{DiskConfig, Firmware, MachineConfig};
+use thiserror::Error;
+
+use super::{MachinesError, SPEC_BYTES_MAX, SPEC_FILE, io_error};
+use crate::net_user::Forward;
+
+/// What a machine is made of.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct MachineSpec {
+    /// Its name, which is also its folder's.
+    pub name: String,
+    /// What it starts from.
+    pub source: Source,
+    /// RAM in bytes; `None` is the image's choice, or 256 MiB.
+    pub memory_bytes: Option<u64>,
+    /// Number of harts.
+    pub harts: u32,
+    /// Disks after the image's own.
+    pub disks: Vec<DiskSpec>,
+    /// Its network.
+    pub network: Network,
+    /// Host ports that lead to the guest; needs a network.
+    pub forwards: Vec<Forward>,
+    /// Whether it is kept.
+    pub lifetime: Lifetime,
+    /// Offer Sv48 beside Sv39.
+    pub sv48: bool,
+    /// The seed; `None` takes a random one at each start.
+    pub seed: Option<u64>,
+    /// What the RTC shows at the start, in nanoseconds since 1970; `None` is the host's time.
+    pub rtc_ns: Option<u64>,
+    /// When it was made, in seconds since 1970.
+    pub created_unix_s: u64,
+}
+
+/// What a machine starts from.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Source {
+    /// An image.
+    Image {
+        /// Its name in the image store.
+        name: String,
+        /// Its content: a machine with kept disks stays with the image they were made on. `None`
+        /// is whatever has the name now.
+        hash: Option<ImageHash>,
+    },
+    /// Files made for QEMU's `virt` board.
+    Files {
+        /// Kernel; may be absent with a firmware file.
+        kernel: Option<PathBuf>,
+        /// Initial RAM disk.
+        initrd: Option<PathBuf>,
+        /// Kernel command line.
+        append: String,
+        /// What is below the kernel.
+        firmware: FirmwareSpec,
+    },
+}
+
+/// What is below the kernel.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum FirmwareSpec {
+    /// By the kernel file.
+    Auto,
+    /// The built-in SBI.
+    Builtin,
+    /// None: the kernel starts in M-mode.
+    None,
+    /// A firmware file.
+    File(PathBuf),
+}
+
+/// A disk from a file. What the guest writes never reaches the file.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct DiskSpec {
+    /// A raw disk image.
+    pub path: PathBuf,
+    /// Whether the guest may write.
+    pub access: Access,
+}
+
+/// Whether a guest may write to a disk.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Access {
+    /// No.
+    ReadOnly,
+    /// Yes, above the file.
+    CopyOnWrite,
+}
+
+/// A machine's network.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Network {
+    /// No interface.
+    None,
+    /// One interface, through passt.
+    User,
+}
+
+/// Whether a machine is kept.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Lifetime {
+    /// It vanishes when it stops.
+    Ephemeral,
+    /// Its disks and its saved state stay until it is removed.
+    Named,
+}
+
+/// Why a machine cannot be made from its spec.
+#[derive(Debug, Error)]
+pub enum SpecError {
+    /// The image cannot be used.
+    #[error(transparent)]
+    Image(#[from] StoreError),
+    /// A file cannot be read.
+    #[error("cannot read the {what} {}: {error}", path.display())]
+    File {
+        /// What the file is.
+        what: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        error: std::io::Error,
+    },
+    /// A disk cannot be used; the error names it.
+    #[error("{0}")]
+    Disk(std::io::Error),
+    /// Forwards without a network.
+    #[error("a port forward (-p) needs a network: add --net user")]
+    ForwardWithoutNetwork,
+}
+
+impl MachineSpec {
+    /// A machine of this name and source: one hart, no network, ephemeral, seed and RTC from the
+    /// host, made now.
+    pub fn new(name: &str, source: Source) -> MachineSpec {
+        let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        MachineSpec {
+            name: name.to_owned(),
+            source,
+            memory_bytes: None,
+            harts: 1,
+            disks: Vec::new(),
+            network: Network::None,
+            forwards: Vec::new(),
+            lifetime: Lifetime::Ephemeral,
+            sv48: false,
+            seed: None,
+            rtc_ns: None,
+            created_unix_s: since_1970.map_or(0, |age| age.as_secs()),
+        }
+    }
+
+    /// The configuration, with all files read. `data` is the data directory with the images. Where
+    /// the spec leaves seed and RTC open they are the default's (0 and a fixed time).
+    ///
+    /// # Errors
+    /// See [`SpecError`].
+    pub fn machine_config(&self, data: &Path) -> Result<MachineConfig, SpecError> {
+        if self.network == Network::None && !self.forwards.is_empty() {
+            return Err(SpecError::ForwardWithoutNetwork);
+        }
+        let mut config = match &self.source {
+            Source::Image { name, hash } => {
+                let store = ImageStore::open(data)?;
+                let image = match hash {
+                    Some(hash) => store.by_hash(hash)?,
+                    None => store.get(name)?,
+                };
+                machine_config(&image)?
+            }
+            Source::Files { kernel, initrd, append, firmware } => MachineConfig {
+                kernel: kernel.as_deref().map(|path| read_file("kernel", path)).transpose()?,
+                initrd: initrd.as_deref().map(|path| read_file("initrd", path)).transpose()?,
+                append: append.clone(),
+                firmware: match firmware {
+                    FirmwareSpec::Auto => None,
+                    FirmwareSpec::Builtin => Some(Firmware::Builtin),
+                    FirmwareSpec::None => Some(Firmware::None),
+                    FirmwareSpec::File(path) => Some(Firmware::File(read_file("firmware", path)?)),
+                },
+                ..MachineConfig::default()
+            },
+        };
+        for (number, disk) in self.disks.iter().enumerate() {
+            config.disks.push(DiskConfig {
+                source: Arc::new(FileSource::open(&disk.path).map_err(SpecError::Disk)?),
+                read_only: disk.access == Access::ReadOnly,
+                serial: format!("disk{number}"),
+            });
+        }
+        config.memory_bytes = self.memory_bytes.unwrap_or(config.memory_bytes);
+        config.harts = self.harts;
+        config.sv48 = self.sv48;
+        config.nics = match self.network {
+            Network::None => 0,
+            Network::User => 1,
+        };
+        config.seed = self.seed.unwrap_or(config.seed);
+        config.rtc_ns = self.rtc_ns.unwrap_or(config.rtc_ns);
+        Ok(config)
+    }
+
+    /// The image's name or the kernel's file name, for people.
+    pub fn image_label(&self) -> String {
+        let file_name = |path: &PathBuf| {
+            path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
+        };
+        match &self.source {
+            Source::Image { name, .. } => name.clone(),
+            Source::Files { kernel: Some(path), .. }
+            | Source::Files { firmware: FirmwareSpec::File(path), .. } => file_name(path),
+            Source::Files { .. } => "nothing".to_owned(),
+        }
+    }
+}
+
+/// Reads the spec of the machine in `folder`.
+pub(crate) fn read(folder: &Path) -> Result<MachineSpec, MachinesError> {
+    let path = folder.join(SPEC_FILE);
+    let damaged = |problem: String| MachinesError::Damaged { path: path.clone(), problem };
+    let file = File::open(&path).map_err(|error| damaged(error.to_string()))?;
+    let mut text = Vec::new();
+    let mut file = file.take(SPEC_BYTES_MAX);
+    file.read_to_end(&mut text).map_err(io_error("read", &path))?;
+    let spec: MachineSpec =
+        serde_json::from_slice(&text).map_err(|error| damaged(error.to_string()))?;
+    if folder.file_name().is_none_or(|name| name != spec.name.as_str()) {
+        return Err(damaged(format!("it is machine {:?}", spec.name)));
+    }
+    Ok(spec)
+}
+
+fn read_file(what: &'static str, path: &Path) -> Result<Arc<Vec<u8>>, SpecError> {
+    let file_error = |error| SpecError::File { what, path: path.to_owned(), error };
+    std::fs::read(path).map(Arc::new).map_err(file_error)
+}

@@ -1,0 +1,358 @@
+//! A lab's process: one machine in real time, its control socket, its network, its folder.
+//!
+//! One thread in one loop around poll(2): run a slice, hand out what came of it, take what has
+//! arrived. The machine's folder decides everything ([`machines`](crate::machines) describes it);
+//! the starter holds the folder's lock and passes it on as standard input, and hears on standard
+//! output whether the machine has started.
+//!
+//! What is kept when the machine stops is decided here, too: a named machine's disks (and with
+//! SIGTERM, or when asked to save, its whole state) are written to the folder; an ephemeral
+//! machine's folder goes away.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::os::fd::AsFd;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{Duration, Instant as WallInstant, SystemTime};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use stackvm_machine::Input;
+
+use crate::exec::ExecKey;
+use crate::lab::{Lab, LabEvent, Step};
+use crate::machines::{Lifetime, MachineSpec};
+use crate::net_user::{NetError, NetUser};
+use crate::protocol::{Agent, Event, ExecId, Hello, Power, State, StopReason, Tag, VERSION};
+
+mod clients;
+mod requests;
+mod start;
+
+use clients::{CLIENTS_MAX, Client, ClientId};
+
+/// How long clients have to read the last events of a machine that has stopped.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// Runs the lab of the machine in `folder` until it stops; the program's `lab` command.
+pub fn lab_main(folder: &Path) -> ExitCode {
+    // A session of its own: the starter's terminal and its signals are not the machine's. It fails
+    // only when this is one already.
+    let _ = rustix::process::setsid();
+    match start::start(folder) {
+        Ok(process) => process.run(),
+        Err(error) => {
+            start::tell_starter(&start::failure(&error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Who runs a command.
+#[derive(Clone, Copy, Debug)]
+struct ExecOwner {
+    client: ClientId,
+    exec: ExecId,
+    tag: Tag,
+}
+
+struct Process {
+    folder: PathBuf,
+    spec: MachineSpec,
+    lab: Lab,
+    net: Option<NetUser>,
+    listener: UnixListener,
+    /// Readable when a signal asks the lab to end.
+    signals: UnixStream,
+    clients: Vec<Client>,
+    client_count: u64,
+    execs: BTreeMap<ExecKey, ExecOwner>,
+    /// Who waits for the agent to have done something.
+    controls: BTreeMap<u64, (ClientId, Tag)>,
+    control_count: u64,
+    state: State,
+    started: WallInstant,
+    /// Virtual time stands still for a client that does not read.
+    held: bool,
+    /// The guest's clock stood still while the machine was saved.
+    clock_is_late: bool,
+    /// Holds the lock of the folder while it lives, unless standard input does.
+    _lock: Option<std::fs::File>,
+}
+
+impl Process {
+    fn run(mut self) -> ExitCode {
+        self.state = State::Running;
+        start::tell_starter(&start::ready());
+        let reason = loop {
+            let step = self.step();
+            if let Some(reason) = self.hand_out() {
+                break reason;
+            }
+            self.clients.iter_mut().for_each(Client::flush);
+            self.forget_gone();
+            if let Some(reason) = self.wait_and_take(step) {
+                break reason;
+            }
+        };
+        self.finish(reason)
+    }
+
+    fn wall_ns(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    fn step(&mut self) -> Step {
+        let held = self.clients.iter().any(Client::is_full);
+        if self.held && !held && self.state == State::Running {
+            let wall = self.wall_ns();
+            self.lab.resume(wall);
+        }
+        self.held = held;
+        if held || self.state != State::Running {
+            return Step::Sleep { until_wall_ns: None };
+        }
+        let started = self.started;
+        self.lab.step(&move || u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX))
+    }
+
+    /// Gives events to those they concern; the reason if the machine has stopped.
+    fn hand_out(&mut self) -> Option<StopReason> {
+        while let Some(event) = self.lab.next_event() {
+            match event {
+                LabEvent::Console { console, bytes } => {
+                    let count = bytes.len();
+                    let event = Event::Console { console, bytes };
+                    for client in &mut self.clients {
+                        client.send_console(console, &event, count);
+                    }
+                }
+                LabEvent::Frame { bytes, .. } => self.send_frame(&bytes),
+                LabEvent::Guest(event) => self.guest_event(event),
+                LabEvent::PoweredOff { code } => return Some(StopReason::PowerOff { code }),
+                LabEvent::Reset => {
+                    self.set_state(State::Starting);
+                    self.set_state(State::Running);
+                }
+                LabEvent::Stalled { reason } => {
+                    eprintln!("stalled: {reason}");
+                    self.set_state(State::Stalled { reason });
+                }
+            }
+        }
+        None
+    }
+
+    /// Sleeps as long as `step` says or until something arrives, and takes it; the reason if the
+    /// machine is to stop.
+    fn wait_and_take(&mut self, step: Step) -> Option<StopReason> {
+        let timeout_ns = match step {
+            Step::Ran => Some(0),
+            Step::Sleep { until_wall_ns } => {
+                until_wall_ns.map(|until| until.saturating_sub(self.wall_ns()))
+            }
+            // Events say why, and have been handed out.
+            Step::Stopped => None,
+        };
+        let ready = self.poll(timeout_ns);
+        let readable = |at: usize| ready.get(at).is_some_and(|flags| !flags.is_empty());
+        if readable(1) {
+            return Some(self.ended_by_signal());
+        }
+        if ready.iter().any(|flags| !flags.is_empty()) {
+            let wall = self.wall_ns();
+            if self.state == State::Running && !self.held {
+                self.lab.arrive(wall);
+            }
+        }
+        let first_client = 2 + usize::from(self.net.is_some());
+        if self.net.is_some() && readable(2) {
+            self.take_frames();
+        }
+        let arrived: Vec<ClientId> = (self.clients.iter().enumerate())
+            .filter(|(at, _)| readable(first_client + at))
+            .map(|(_, client)| client.id)
+            .collect();
+        for client in arrived {
+            if let Some(reason) = self.take_requests(client) {
+                return Some(reason);
+            }
+        }
+        if readable(0) {
+            self.accept();
+        }
+        None
+    }
+
+    /// Flags of the listener, the signals, the network if there is one, and each client.
+    fn poll(&self, timeout_ns: Option<u64>) -> Vec<PollFlags> {
+        let flags = |waiting: bool| match waiting {
+            true => PollFlags::IN | PollFlags::OUT,
+            false => PollFlags::IN,
+        };
+        let mut fds = vec![
+            PollFd::new(&self.listener, PollFlags::IN),
+            PollFd::new(&self.signals, PollFlags::IN),
+        ];
+        if let Some(net) = &self.net {
+            fds.push(PollFd::from_borrowed_fd(net.as_fd(), flags(net.is_waiting())));
+        }
+        for client in &self.clients {
+            fds.push(PollFd::new(&client.stream, flags(client.is_waiting())));
+        }
+        let timeout = timeout_ns.map(|ns| Timespec {
+            tv_sec: (ns / 1_000_000_000) as i64,
+            tv_nsec: (ns % 1_000_000_000) as i64,
+        });
+        match poll(&mut fds, timeout.as_ref()) {
+            Ok(_) => fds.iter().map(PollFd::revents).collect(),
+            // A signal: its pipe is readable next time. Nothing else is possible here that would
+            // not pass.
+            Err(_) => Vec::new(),
+        }
+    }
+
+    fn accept(&mut self) {
+        // One at a time; poll says when there are more.
+        let Ok((stream, _)) = self.listener.accept() else { return };
+        if self.clients.len() >= CLIENTS_MAX || !crate::socket::is_ours(&stream) {
+            return;
+        }
+        self.client_count += 1;
+        let Ok(mut client) = Client::new(ClientId(self.client_count), stream) else { return };
+        client.send(&Event::Hello(Hello {
+            version: VERSION,
+            name: self.spec.name.clone(),
+            state: self.state.clone(),
+            agent: self.agent(),
+            consoles: self.lab.consoles(),
+        }));
+        self.clients.push(client);
+    }
+
+    fn agent(&mut self) -> Agent {
+        if self.lab.guest().is_up() { Agent::Up } else { Agent::Absent }
+    }
+
+    fn take_frames(&mut self) {
+        let Some(net) = &mut self.net else { return };
+        match net.transfer() {
+            Ok(frames) => {
+                for bytes in frames {
+                    self.lab.input(Input::Frame { nic: stackvm_machine::NicId(0), bytes });
+                }
+            }
+            Err(error) => self.net_ended(&error),
+        }
+    }
+
+    fn send_frame(&mut self, frame: &[u8]) {
+        if let Some(Err(error)) = self.net.as_mut().map(|net| net.send(frame)) {
+            self.net_ended(&error);
+        }
+    }
+
+    fn net_ended(&mut self, error: &NetError) {
+        eprintln!("{error}");
+        self.net = None;
+        self.tell_all(&Event::Notice { message: error.to_string() });
+    }
+
+    fn tell_all(&mut self, event: &Event) {
+        self.clients.iter_mut().for_each(|client| client.send(event));
+    }
+
+    fn set_state(&mut self, state: State) {
+        self.state = state.clone();
+        self.tell_all(&Event::State(state));
+    }
+
+    fn client(&mut self, id: ClientId) -> Option<&mut Client> {
+        self.clients.iter_mut().find(|client| client.id == id)
+    }
+
+    /// Hangs up the commands of clients that are gone.
+    fn forget_gone(&mut self) {
+        let (gone, here) = std::mem::take(&mut self.clients).into_iter().partition(Client::is_gone);
+        self.clients = here;
+        let gone: Vec<Client> = gone;
+        let now = self.lab.now();
+        for exec in gone.iter().flat_map(|client| client.execs.values()) {
+            self.execs.remove(&exec.key);
+            self.lab.guest().abandon(exec.key, now);
+        }
+    }
+
+    /// SIGTERM and the like: a named machine is saved, so that it goes on later.
+    fn ended_by_signal(&mut self) -> StopReason {
+        if self.spec.lifetime == Lifetime::Ephemeral {
+            return StopReason::Killed;
+        }
+        match self.save() {
+            Ok(()) => StopReason::Saved,
+            Err(message) => StopReason::Failed { message },
+        }
+    }
+
+    fn power(&mut self, power: Power) -> Result<Option<StopReason>, String> {
+        match power {
+            Power::Kill => return Ok(Some(StopReason::Killed)),
+            Power::Reset => {
+                self.lab.reset().map_err(|error| error.to_string())?;
+            }
+            Power::Pause if self.state == State::Running => self.set_state(State::Paused),
+            Power::Resume if self.state != State::Running => {
+                let wall = self.wall_ns();
+                self.lab.resume(wall);
+                self.set_state(State::Running);
+            }
+            // It is as asked already. Shutdown is the agent's.
+            Power::Pause | Power::Resume | Power::Shutdown => {}
+        }
+        Ok(None)
+    }
+
+    fn finish(mut self, reason: StopReason) -> ExitCode {
+        self.net = None;
+        let reason = self.keep(reason);
+        if let StopReason::Failed { message } = &reason {
+            eprintln!("{message}");
+        }
+        // What else the guest said goes out first.
+        self.hand_out();
+        self.set_state(State::Stopped(reason.clone()));
+        let end = WallInstant::now() + FAREWELL;
+        while WallInstant::now() < end && self.clients.iter().any(Client::is_waiting) {
+            self.clients.iter_mut().for_each(Client::flush);
+            self.clients.retain(Client::is_waiting);
+            self.poll(Some(10_000_000));
+        }
+        // The folder's end is what others see: nothing may be written to it after this.
+        let _ = std::fs::remove_file(self.folder.join(crate::machines::SOCKET_FILE));
+        if self.spec.lifetime == Lifetime::Ephemeral
+            && let Err(error) = std::fs::remove_dir_all(&self.folder)
+        {
+            eprintln!("could not remove {}: {error}", self.folder.display());
+        }
+        drop(self.clients);
+        match reason {
+            StopReason::Failed { .. } => ExitCode::FAILURE,
+            _ => ExitCode::SUCCESS,
+        }
+    }
+}
+
+/// The host's time, in nanoseconds since 1970.
+fn unix_ns() -> u64 {
+    let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since_1970.map_or(0, |age| u64::try_from(age.as_nanos()).unwrap_or(u64::MAX))
+}
+
+/// Writes to a standard stream, of which the reader may be gone.
+fn say(words: &str) {
+    let mut stdout = std::io::stdout().lock();
+    // A starter that does not listen any more needs no answer.
+    let _ = stdout.write_all(words.as_bytes());
+    let _ = stdout.flush();
+}

@@ -1,0 +1,331 @@
+//! What clients ask for, and what becomes of their commands.
+
+use crate::agent::AgentError;
+use crate::exec::ExecKey;
+use crate::guest::GuestEvent;
+use crate::machines::{Lifetime, STATE_FILE};
+use crate::pending::Pending as _;
+use crate::protocol::{AfterSave, Agent, Command, DATA_BYTES_MAX, Event, ExecId, ExecSpec, Info};
+use crate::protocol::{Power, Reply, Request, StopReason, Tag};
+use crate::saved::{self, Header, PowerState};
+
+use stackvm_machine::{ConsoleId, Input};
+
+use super::clients::ClientId;
+use super::{ExecOwner, Process, unix_ns};
+
+/// The number of a control that no client waits for.
+const OWN_CONTROL: u64 = 0;
+
+/// A request that cannot be done, and why.
+type Refusal = String;
+
+impl Process {
+    /// Does what a client has asked for; the reason if the machine is to stop.
+    pub(super) fn take_requests(&mut self, id: ClientId) -> Option<StopReason> {
+        let requests = self.client(id)?.receive();
+        for Request { tag, command } in requests {
+            match self.command(id, tag, command) {
+                Ok(None) => {}
+                Ok(Some(reason)) => return Some(reason),
+                Err(message) => self.reply(id, tag, Reply::Failed { message }),
+            }
+        }
+        None
+    }
+
+    pub(super) fn guest_event(&mut self, event: GuestEvent) {
+        match event {
+            GuestEvent::Up => self.agent_turned(Agent::Up),
+            GuestEvent::Down => self.agent_turned(Agent::Absent),
+            GuestEvent::Started(key) => {
+                if let Some(ExecOwner { client, tag, .. }) = self.execs.get(&key).copied() {
+                    self.reply(client, tag, Reply::Done);
+                }
+            }
+            GuestEvent::Failed { key, error } => {
+                if let Some(ExecOwner { client, tag, .. }) = self.forget_exec(key) {
+                    self.reply(client, tag, Reply::Failed { message: error.to_string() });
+                }
+            }
+            GuestEvent::Output { key, stream, bytes } => {
+                for part in bytes.chunks(DATA_BYTES_MAX) {
+                    let bytes = part.to_vec();
+                    self.tell_owner(key, |exec| Event::ExecOutput { exec, stream, bytes });
+                }
+            }
+            GuestEvent::Credit { key, bytes } => self.credit(key, bytes),
+            GuestEvent::Exited { key, code } => {
+                self.tell_owner(key, |exec| Event::ExecExit { exec, code });
+                self.forget_exec(key);
+            }
+            GuestEvent::Lost { key, error } => {
+                let message = error.to_string();
+                self.tell_owner(key, |exec| Event::ExecLost { exec, message });
+                self.forget_exec(key);
+            }
+            GuestEvent::Controlled { token, result } => {
+                if let Some((client, tag)) = self.controls.remove(&token) {
+                    let failed = |error: AgentError| Reply::Failed { message: error.to_string() };
+                    self.reply(client, tag, result.map_or_else(failed, |()| Reply::Done));
+                } else if let Err(error) = result {
+                    eprintln!("could not set the guest's clock: {error}");
+                }
+            }
+        }
+    }
+
+    /// Writes the whole machine to its folder.
+    pub(super) fn save(&mut self) -> Result<(), Refusal> {
+        if self.spec.lifetime == Lifetime::Ephemeral {
+            let name = &self.spec.name;
+            return Err(format!("machine {name:?} is not kept; only those with --name are saved"));
+        }
+        self.write_state(PowerState::On)
+    }
+
+    /// Keeps what must outlive the machine; the reason it has stopped for, in the end.
+    pub(super) fn keep(&mut self, reason: StopReason) -> StopReason {
+        let off = matches!(reason, StopReason::PowerOff { .. } | StopReason::Killed);
+        if self.spec.lifetime == Lifetime::Ephemeral || !off {
+            return reason;
+        }
+        match self.write_state(PowerState::Off) {
+            Ok(()) => reason,
+            Err(message) => StopReason::Failed { message },
+        }
+    }
+
+    fn write_state(&mut self, power: PowerState) -> Result<(), Refusal> {
+        let path = self.folder.join(STATE_FILE);
+        let config = self.lab.config();
+        let (seed, rtc_ns) = (config.seed, config.rtc_ns);
+        let header = Header { power, guest: self.lab.guest().save(), seed, rtc_ns };
+        let machine = &mut self.lab.machine;
+        saved::write(&path, &header, |sink| machine.save(sink))
+            .map_err(|error| format!("could not write {}: {error}", path.display()))
+    }
+
+    /// Does one thing; the error is the message of a [`Reply::Failed`].
+    fn command(
+        &mut self,
+        id: ClientId,
+        tag: Tag,
+        command: Command,
+    ) -> Result<Option<StopReason>, Refusal> {
+        match command {
+            Command::Attach { console } => self.attach(id, tag, console)?,
+            Command::Detach { console } => {
+                self.client(id).map(|client| client.attached.remove(&console));
+                self.reply(id, tag, Reply::Done);
+            }
+            Command::Type { console, bytes } => {
+                check_data(&bytes)?;
+                self.check_console(console)?;
+                self.lab.input(Input::Console { console, bytes });
+            }
+            Command::Resize { console, size } => {
+                self.check_console(console)?;
+                let (columns, rows) = (size.columns, size.rows);
+                self.lab.input(Input::Resize { console, columns, rows });
+            }
+            Command::Exec { exec, spec } => self.exec(id, tag, exec, &spec)?,
+            Command::ExecInput { exec, bytes } => self.exec_input(id, exec, bytes)?,
+            Command::ExecEof { exec } => {
+                if let Some(key) = self.key(id, exec) {
+                    self.lab.guest().exec_eof(key);
+                }
+            }
+            Command::ExecResize { exec, size } => {
+                if let Some(key) = self.key(id, exec) {
+                    self.lab.guest().exec_resize(key, size);
+                }
+            }
+            Command::ExecSignal { exec, signal } => {
+                let now = self.lab.now();
+                if let Some(key) = self.key(id, exec) {
+                    let sent = self.lab.guest().exec_signal(key, signal, now);
+                    sent.map_err(|error| error.to_string())?;
+                }
+            }
+            Command::Power(Power::Shutdown) => self.shutdown(id, tag)?,
+            Command::Power(power) => {
+                let stop = self.power(power)?;
+                self.reply(id, tag, Reply::Done);
+                return Ok(stop);
+            }
+            Command::Info => {
+                let info = self.info();
+                self.reply(id, tag, Reply::Info(Box::new(info)));
+            }
+            Command::Digest => {
+                let digest = self.lab.machine.digest().to_string();
+                let instant_ticks = self.lab.now().ticks();
+                self.reply(id, tag, Reply::Digest { instant_ticks, digest });
+            }
+            Command::Save { after } => {
+                self.save()?;
+                let wall = self.wall_ns();
+                self.lab.resume(wall);
+                self.reply(id, tag, Reply::Done);
+                if after == AfterSave::Stop {
+                    return Ok(Some(StopReason::Saved));
+                }
+            }
+            Command::SetTime { unix_ns: time } => {
+                let (token, now) = (self.control(id, tag), self.lab.now());
+                let time = time.unwrap_or_else(unix_ns);
+                let asked = self.lab.guest().set_time(time, token, now);
+                asked.map_err(|error| self.refused(token, &error))?;
+            }
+        }
+        Ok(None)
+    }
+
+    fn attach(&mut self, id: ClientId, tag: Tag, console: ConsoleId) -> Result<(), Refusal> {
+        self.check_console(console)?;
+        let Some(output) = self.lab.console(console) else { return Ok(()) };
+        let (scrollback, size) = (output.bytes(), output.size());
+        if let Some(client) = self.client(id) {
+            client.reply(tag, Reply::Attached { scrollback, size });
+            client.attached.insert(console);
+        }
+        Ok(())
+    }
+
+    fn exec(
+        &mut self,
+        id: ClientId,
+        tag: Tag,
+        exec: ExecId,
+        spec: &ExecSpec,
+    ) -> Result<(), Refusal> {
+        if self.key(id, exec).is_some() {
+            return Err(format!("command {} runs already on this connection", exec.0));
+        }
+        let now = self.lab.now();
+        let key = self.lab.guest().exec(spec, now).map_err(|error| error.to_string())?;
+        self.execs.insert(key, ExecOwner { client: id, exec, tag });
+        if let Some(client) = self.client(id) {
+            client.add_exec(exec, key);
+        }
+        Ok(())
+    }
+
+    fn exec_input(&mut self, id: ClientId, exec: ExecId, bytes: Vec<u8>) -> Result<(), Refusal> {
+        check_data(&bytes)?;
+        let Some(client) = self.client(id) else { return Ok(()) };
+        // It may have ended while this was on its way.
+        let Some(running) = client.execs.get_mut(&exec) else { return Ok(()) };
+        if bytes.len() > running.credit {
+            client.give_up();
+            return Ok(());
+        }
+        running.credit -= bytes.len();
+        let key = running.key;
+        self.lab.guest().exec_input(key, bytes);
+        Ok(())
+    }
+
+    fn shutdown(&mut self, id: ClientId, tag: Tag) -> Result<(), Refusal> {
+        let (token, now) = (self.control(id, tag), self.lab.now());
+        let asked = self.lab.guest().shutdown(token, now);
+        asked.map_err(|error| {
+            let error = self.refused(token, &error);
+            format!("cannot ask the guest to switch off: {error}")
+        })
+    }
+
+    /// A number for something that `id` waits for.
+    fn control(&mut self, id: ClientId, tag: Tag) -> u64 {
+        self.control_count += 1;
+        assert_ne!(self.control_count, OWN_CONTROL);
+        self.controls.insert(self.control_count, (id, tag));
+        self.control_count
+    }
+
+    fn refused(&mut self, token: u64, error: &AgentError) -> Refusal {
+        self.controls.remove(&token);
+        error.to_string()
+    }
+
+    fn agent_turned(&mut self, agent: Agent) {
+        self.tell_all(&Event::Agent(agent));
+        if agent == Agent::Up && std::mem::take(&mut self.clock_is_late) {
+            let now = self.lab.now();
+            if let Err(error) = self.lab.guest().set_time(unix_ns(), OWN_CONTROL, now) {
+                eprintln!("could not set the guest's clock: {error}");
+            }
+        }
+    }
+
+    fn info(&mut self) -> Info {
+        let config = self.lab.config();
+        Info {
+            name: self.spec.name.clone(),
+            image: self.spec.image_label(),
+            state: self.state.clone(),
+            memory_bytes: config.memory_bytes,
+            harts: config.harts,
+            agent: self.agent(),
+            instant_ticks: self.lab.now().ticks(),
+            instructions: self.lab.machine().retired(),
+            rate_ticks: self.lab.rate_ticks(),
+            uptime_ms: self.wall_ns() / 1_000_000,
+            disk_bytes_written: self.lab.machine().disk_written_bytes(),
+            execs: self.execs.len() as u32,
+            clients: self.clients.len() as u32,
+            pid: std::process::id(),
+        }
+    }
+
+    fn reply(&mut self, id: ClientId, tag: Tag, reply: Reply) {
+        if let Some(client) = self.client(id) {
+            client.reply(tag, reply);
+        }
+    }
+
+    fn key(&mut self, id: ClientId, exec: ExecId) -> Option<ExecKey> {
+        self.client(id)?.execs.get(&exec).map(|running| running.key)
+    }
+
+    fn tell_owner(&mut self, key: ExecKey, event: impl FnOnce(ExecId) -> Event) {
+        if let Some(ExecOwner { client, exec, .. }) = self.execs.get(&key).copied()
+            && let Some(client) = self.client(client)
+        {
+            client.send(&event(exec));
+        }
+    }
+
+    fn credit(&mut self, key: ExecKey, bytes: usize) {
+        let Some(ExecOwner { client, exec, .. }) = self.execs.get(&key).copied() else { return };
+        let Some(client) = self.client(client) else { return };
+        if let Some(running) = client.execs.get_mut(&exec) {
+            running.credit += bytes;
+            client.send(&Event::ExecCredit { exec, bytes: bytes as u32 });
+        }
+    }
+
+    fn forget_exec(&mut self, key: ExecKey) -> Option<ExecOwner> {
+        let owner = self.execs.remove(&key)?;
+        if let Some(client) = self.client(owner.client) {
+            client.execs.remove(&owner.exec);
+        }
+        Some(owner)
+    }
+
+    fn check_console(&self, console: ConsoleId) -> Result<(), Refusal> {
+        match self.lab.console(console) {
+            Some(_) => Ok(()),
+            None => Err(format!("this machine has no terminal {console:?}")),
+        }
+    }
+}
+
+fn check_data(bytes: &[u8]) -> Result<(), Refusal> {
+    if bytes.len() > DATA_BYTES_MAX {
+        let count = bytes.len();
+        return Err(format!("{count} bytes in one message: at most {DATA_BYTES_MAX} are possible"));
+    }
+    Ok(())
+}
