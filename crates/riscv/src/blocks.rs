@@ -111,7 +111,8 @@ impl Blocks {
         self.scratch.as_mut_ptr()
     }
 
-    /// Makes a block of one 4-byte instruction whose second half is on the next page.
+    /// Makes a block of one 4-byte instruction whose second half is on the next page. It is never
+    /// remembered, because two pages decide what it is.
     pub(crate) fn decode_straddling(&mut self, bits: u32) -> *mut Op {
         let offset = PAGE_BYTES - 2;
         self.scratch.clear();
@@ -123,6 +124,11 @@ impl Blocks {
 
 fn next(offset: u64) -> Op {
     Op { code: Code::Next, place: offset as u16, n: 0, rd: 0, rs1: 0, rs2: 0, imm: 0, link: 0 }
+}
+
+/// Whether the instruction at `offset` of a page has its second half on the next.
+pub(crate) fn straddles(bytes: &[u8], offset: u64) -> bool {
+    offset == PAGE_BYTES - 2 && bytes[offset as usize] & 3 == 3
 }
 
 /// Appends a block to `ops` and returns the offset behind its last instruction.
@@ -138,8 +144,10 @@ fn decode_block(ops: &mut Vec<Op>, bytes: &[u8], mut offset: u64, steps_max: usi
         let low = u16::from_le_bytes([bytes[at], bytes[at + 1]]);
         let (mut op, len) = if low & 3 != 3 {
             (decode::compressed::decode(low), 2)
-        } else if offset + 4 > PAGE_BYTES {
-            (Op { code: Code::Straddle, ..next(0) }, 4)
+        } else if straddles(bytes, offset) {
+            assert!(ops.len() > first, "the caller looks for a straddling first instruction");
+            ops.push(next(offset));
+            break;
         } else {
             let high = u16::from_le_bytes([bytes[at + 2], bytes[at + 3]]);
             (decode::decode(u32::from(high) << 16 | u32::from(low)), 4)

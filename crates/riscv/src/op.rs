@@ -74,8 +74,6 @@ pub(crate) enum Code {
     // Of the interpreter's own making:
     /// Goes on at `place`, which may be the first byte of the next page. Counts as nothing.
     Next,
-    /// A 4-byte instruction whose second half is on the next page.
-    Straddle,
 }
 
 impl Code {
@@ -103,7 +101,6 @@ impl Code {
                 | SfenceVma
                 | Illegal
                 | Next
-                | Straddle
         )
     }
 }

@@ -10,7 +10,7 @@
     reason = "registers, ops and guest memory are reached without bounds checks"
 )]
 
-use crate::blocks::CodePage;
+use crate::blocks::{self, CodePage};
 use crate::bus::{Bus, PAGE_BYTES};
 use crate::engine::Engine;
 use crate::hart::Hart;
@@ -118,19 +118,17 @@ impl<B: Bus> Runner<'_, B> {
         // SAFETY: the bus gives the address of a readable page; nothing writes to it while this
         // slice is in use.
         let bytes = unsafe { std::slice::from_raw_parts(self.bus.page(page), PAGE_BYTES as usize) };
+        if blocks::straddles(bytes, offset) {
+            let bits = self.fetch_bits(pc)?;
+            return Ok(Entered { op: self.engine.blocks.decode_straddling(bits), page_va });
+        }
         let block = if known != 0 { known } else { self.engine.blocks.decode(page, bytes, offset) };
         // SAFETY: block indexes come from the arena.
-        let op = unsafe { self.engine.blocks.base().add(block as usize) };
+        let mut op = unsafe { self.engine.blocks.base().add(block as usize) };
         // SAFETY: as above.
-        let (first, steps) = unsafe { ((*op).code, (*op).n) };
-        let op = if first == Code::Straddle {
-            let bits = self.fetch_bits(pc)?;
-            self.engine.blocks.decode_straddling(bits)
-        } else if i64::from(steps) > left {
-            self.engine.blocks.decode_cut(bytes, offset, left as usize)
-        } else {
-            op
-        };
+        if i64::from(unsafe { (*op).n }) > left {
+            op = self.engine.blocks.decode_cut(bytes, offset, left as usize);
+        }
         Ok(Entered { op, page_va })
     }
 
