@@ -117,3 +117,16 @@ pub enum Output {
         bytes: Vec<u8>,
     },
 }
+
+impl Output {
+    /// Bytes of host memory it holds, roughly.
+    pub fn len_bytes(&self) -> usize {
+        let content = match self {
+            Output::Console { bytes, .. }
+            | Output::Port { bytes, .. }
+            | Output::Frame { bytes, .. } => bytes.len(),
+            Output::PortOpened { .. } | Output::PortClosed { .. } => 0,
+        };
+        size_of::<Output>() + content
+    }
+}

@@ -14,9 +14,11 @@ pub mod instant;
 pub mod io;
 pub mod machine;
 pub mod memory;
+pub mod persist;
 mod sbi;
 
 pub use config::{ConfigError, DiskConfig, Firmware, MachineConfig};
 pub use instant::Instant;
 pub use machine::{Machine, Stop};
+pub use persist::{Frozen, RestoreError};
 pub use io::{ConsoleId, DiskId, Input, NicId, Output, PortId};

@@ -24,6 +24,9 @@ use crate::sbi;
 pub const QUANTUM_STEPS: u64 = 20_000;
 /// Highest cost of an instruction: 64 ns.
 pub const RATE_TICKS_MAX: u32 = 1024;
+/// Output that may wait to be taken before a run is interrupted, in bytes: a guest that only
+/// prints must not fill the host's memory.
+const OUTPUT_BYTES_MAX: usize = 1 << 20;
 /// Pages of guest RAM that the host backs ahead, so that the next instructions never lack any.
 const RESERVED_PAGES: usize = 1024;
 /// Most instructions between two looks at the host's memory.
@@ -41,6 +44,8 @@ pub enum Stop {
     },
     /// The guest asked for a reset. The caller makes a new machine.
     Reset,
+    /// Much output waits: take it ([`Machine::take_outputs`]) and run again.
+    Outputs,
     /// A host condition (unreadable disk content, no memory) must be cured first; running again
     /// goes on.
     Stalled {
@@ -168,6 +173,9 @@ impl Machine {
             self.wake();
             if self.now >= until {
                 return Stop::Until;
+            }
+            if self.board.outputs.iter().map(Output::len_bytes).sum::<usize>() > OUTPUT_BYTES_MAX {
+                return Stop::Outputs;
             }
             if let Err(error) = self.board.ram.reserve(RESERVED_PAGES) {
                 let reason = format!("the host has no memory for guest RAM: {error}");
