@@ -21,7 +21,9 @@ test("a link with its token leads to the prompt", async () => {
   assert.equal(new URL(page.url()).hash, "");
   assert.equal(await page.title(), "tiny · StackVM");
   await typeLine(page, "uname -m");
-  const rows = await pictureWhere(page, (rows) => rows.some((row) => row.includes("riscv64 GNU/Linux")));
+  const rows = await pictureWhere(page, (rows) =>
+    rows.some((row) => row.includes("riscv64 GNU/Linux")),
+  );
   assert.equal(rows[0], "/ # uname -m");
   assert.deepEqual(page.complaints, []);
 });
@@ -87,7 +89,9 @@ test("the machine's size is of whoever typed last", async () => {
   await server.boot();
   const large = await openPage(browser, server.url, { viewport: { width: 1400, height: 900 } });
   await pictureWhere(large, hasPrompt);
-  const small = await openPage(browser, await server.order("link"), { viewport: { width: 700, height: 500 } });
+  const small = await openPage(browser, await server.order("link"), {
+    viewport: { width: 700, height: 500 },
+  });
   await pictureWhere(small, hasPrompt);
   const shown = (page) => page.locator("main .size .mono").innerText();
   const largeSize = await shown(large);
@@ -103,7 +107,10 @@ test("the machine's size is of whoever typed last", async () => {
   await pictureWhere(small, (picture) => picture.includes(`${rows} ${columns}`));
   // A larger window changes the machine only when its owner typed last.
   await small.setViewportSize({ width: 900, height: 500 });
-  await small.waitForFunction((old) => document.querySelector(".size .mono").textContent !== old, smallSize);
+  await small.waitForFunction(
+    (old) => document.querySelector(".size .mono").textContent !== old,
+    smallSize,
+  );
   await large.getByText(await shown(small), { exact: true }).waitFor();
 });
 
@@ -213,7 +220,9 @@ test("more output than a page can draw leaves it alive and current", async () =>
 
 test("copy and paste have the keys of terminals", async () => {
   await server.boot();
-  const page = await openPage(browser, server.url, { permissions: ["clipboard-read", "clipboard-write"] });
+  const page = await openPage(browser, server.url, {
+    permissions: ["clipboard-read", "clipboard-write"],
+  });
   await pictureWhere(page, hasPrompt);
   await typeLine(page, "echo copied");
   await pictureWhere(page, (rows) => rows.includes("copied") && hasPrompt(rows));
@@ -228,7 +237,10 @@ test("copy and paste have the keys of terminals", async () => {
 
 test("a phone has the keys that its keyboard lacks", async () => {
   await server.boot();
-  const page = await openPage(browser, server.url, { viewport: { width: 390, height: 844 }, hasTouch: true });
+  const page = await openPage(browser, server.url, {
+    viewport: { width: 390, height: 844 },
+    hasTouch: true,
+  });
   await pictureWhere(page, hasPrompt);
   await page.getByRole("button", { name: "Slash" }).tap();
   await page.getByRole("button", { name: "Bar" }).tap();

@@ -11,7 +11,11 @@ const root = fileURLToPath(new URL("..", import.meta.url));
 let vite;
 let protocol;
 before(async () => {
-  vite = await createServer({ root, logLevel: "error", server: { middlewareMode: true, ws: false } });
+  vite = await createServer({
+    root,
+    logLevel: "error",
+    server: { middlewareMode: true, ws: false },
+  });
   protocol = await vite.ssrLoadModule("/src/lib/protocol.ts");
 });
 after(() => vite.close());
@@ -36,7 +40,14 @@ test("frames are the server's", () => {
 });
 
 test("what is not of the protocol is left alone", () => {
-  for (const text of ["", "null", "[]", "{}", '{"type":"toString"}', '{"type":"state","state":"?"}']) {
+  for (const text of [
+    "",
+    "null",
+    "[]",
+    "{}",
+    '{"type":"toString"}',
+    '{"type":"state","state":"?"}',
+  ]) {
     assert.equal(protocol.parseServerMessage(text), null, text);
   }
   assert.equal(protocol.parseOutput(new ArrayBuffer(8)), null);

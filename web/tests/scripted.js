@@ -1,6 +1,7 @@
 // The tests' two sides: a server with a machine that plays a part, and a browser.
 
 import { execFileSync, spawn } from "node:child_process";
+import { existsSync } from "node:fs";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { chromium } from "playwright-core";
@@ -77,13 +78,20 @@ function binary() {
 }
 
 function build() {
+  // The server has the pages inside.
+  if (!existsSync(`${ROOT}/web/dist/index.html`)) {
+    execFileSync("npm", ["run", "build"], { cwd: `${ROOT}/web`, stdio: "ignore" });
+  }
   const args = "build -q -p stackvm-server --example scripted --message-format json".split(" ");
   const messages = execFileSync("cargo", args, { cwd: ROOT, maxBuffer: 1 << 28 }).toString();
-  const artifacts = messages.trim().split("\n").map((line) => JSON.parse(line));
+  const artifacts = messages
+    .trim()
+    .split("\n")
+    .map((line) => JSON.parse(line));
   return artifacts.findLast((it) => it.target?.name === "scripted" && it.executable).executable;
 }
 
-/** A new browser profile with one page, which complains about whatever the browser complains about. */
+/** A new browser profile with one page that keeps what the browser complains about. */
 export async function openPage(browser, url, options = {}) {
   const context = await browser.newContext(options);
   const page = await context.newPage();
@@ -99,7 +107,9 @@ export async function openPage(browser, url, options = {}) {
 
 /** The text of the terminal's picture, without blank lines. */
 export async function picture(page, screen = "Terminal") {
-  const rows = await page.locator(`section[aria-label="${screen}"] .xterm-rows > div`).allInnerTexts();
+  const rows = await page
+    .locator(`section[aria-label="${screen}"] .xterm-rows > div`)
+    .allInnerTexts();
   return rows.map((row) => row.replaceAll("\u00a0", " ").trimEnd()).filter((row) => row !== "");
 }
 

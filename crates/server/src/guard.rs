@@ -34,16 +34,17 @@ impl Guard {
         host.is_some_and(|host| self.hosts.iter().any(|own| own == host))
     }
 
-    fn refusal(&self, request: &Request) -> Option<(StatusCode, &'static str)> {
+    fn refusal(&self, request: &Request) -> Option<(StatusCode, String)> {
         let headers = request.headers();
         if !self.knows_host(headers) {
-            return Some((StatusCode::MISDIRECTED_REQUEST, "unknown host name in the address\n"));
+            let help = format!("this server answers at http://{}/ only\n", self.hosts[0]);
+            return Some((StatusCode::MISDIRECTED_REQUEST, help));
         }
         // GET changes nothing, except that it can become a WebSocket.
         let is_reading = matches!(*request.method(), Method::GET | Method::HEAD);
         let needs_origin = !is_reading || headers.contains_key(header::UPGRADE);
         if needs_origin && !self.knows_origin(headers) {
-            return Some((StatusCode::FORBIDDEN, "request from another page\n"));
+            return Some((StatusCode::FORBIDDEN, "this request is another page's\n".to_owned()));
         }
         None
     }

@@ -1,5 +1,5 @@
-// The line to the server: opens it, opens it again when it breaks, and keeps what is typed meanwhile.
-// Knows positions, so that coming back costs only what was missed. Shows nothing itself.
+// The line to the server: opens it, opens it again when it breaks, and keeps what is typed
+// meanwhile. Knows positions, so that coming back costs only what was missed. Shows nothing.
 
 import {
   type ClientMessage,

@@ -4,7 +4,7 @@
 /** `out`: this browser needs a new link. `away`: nobody answers. */
 export type Admission = "in" | "out" | "away";
 
-/** Takes the token out of the address bar and exchanges it. A used one does no harm to who is in. */
+/** Takes the token out of the address bar and exchanges it. */
 export async function enter(): Promise<Admission> {
   const token = location.hash.slice(1);
   if (token) {
