@@ -17,7 +17,6 @@ use crate::exec::{ExecError, ExecKey};
 use crate::guest::{Guest, GuestEvent};
 use crate::pacing::{Pacer, Plan};
 
-use crate::pending::Pending;
 use crate::protocol::{ExecSpec, Size, Stdin, Stream};
 
 mod scrollback;
@@ -361,7 +360,7 @@ impl Lab {
         let stop = self.machine.run(until.min(deadline.max(self.machine.now())));
         self.pump();
         match stop {
-            Stop::Until => {}
+            Stop::Until | Stop::Outputs => {}
             Stop::PowerOff { code } => {
                 self.condition = Condition::Off { code };
                 self.events.push_back(LabEvent::PoweredOff { code });

@@ -13,7 +13,6 @@ pub mod lab;
 pub mod machines;
 pub mod net_user;
 pub mod pacing;
-mod pending;
 pub mod process;
 pub mod protocol;
 mod saved;

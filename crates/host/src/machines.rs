@@ -425,7 +425,7 @@ impl Machines {
 pub fn check_name(name: &str) -> Result<(), MachinesError> {
     let good = |byte: &u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_');
     let first = name.as_bytes().first().is_some_and(u8::is_ascii_alphanumeric);
-    if first && name.len() <= NAME_BYTES_MAX && name.as_bytes().iter().all(|byte| good(byte)) {
+    if first && name.len() <= NAME_BYTES_MAX && name.as_bytes().iter().all(good) {
         Ok(())
     } else {
         Err(MachinesError::BadName(name.to_owned()))

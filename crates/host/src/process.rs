@@ -315,12 +315,12 @@ impl Process {
 
     fn finish(mut self, reason: StopReason) -> ExitCode {
         self.net = None;
+        // What else the guest said goes out first.
+        self.hand_out();
         let reason = self.keep(reason);
         if let StopReason::Failed { message } = &reason {
             eprintln!("{message}");
         }
-        // What else the guest said goes out first.
-        self.hand_out();
         self.set_state(State::Stopped(reason.clone()));
         let end = WallInstant::now() + FAREWELL;
         while WallInstant::now() < end && self.clients.iter().any(Client::is_waiting) {

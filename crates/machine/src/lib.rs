@@ -15,6 +15,7 @@ pub mod io;
 pub mod machine;
 pub mod memory;
 pub mod persist;
+mod reset;
 mod sbi;
 
 pub use config::{ConfigError, DiskConfig, Firmware, MachineConfig};

@@ -4,7 +4,6 @@ use crate::agent::AgentError;
 use crate::exec::ExecKey;
 use crate::guest::GuestEvent;
 use crate::machines::{Lifetime, STATE_FILE};
-use crate::pending::Pending as _;
 use crate::protocol::{AfterSave, Agent, Command, DATA_BYTES_MAX, Event, ExecId, ExecSpec, Info};
 use crate::protocol::{Power, Reply, Request, StopReason, Tag};
 use crate::saved::{self, Header, PowerState};
@@ -90,7 +89,18 @@ impl Process {
         if self.spec.lifetime == Lifetime::Ephemeral || !off {
             return reason;
         }
-        match self.write_state(PowerState::Off) {
+        if self.lab.config().disks.is_empty() {
+            // Nothing to keep; what an earlier run was saved as is over, too.
+            return match std::fs::remove_file(self.folder.join(STATE_FILE)) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    StopReason::Failed { message: format!("could not remove the state: {error}") }
+                }
+                _ => reason,
+            };
+        }
+        // What was in RAM is of no more use; switched on anew there is least of it to write.
+        let written = self.lab.reset().map_err(|error| error.to_string());
+        match written.and_then(|()| self.write_state(PowerState::Off)) {
             Ok(()) => reason,
             Err(message) => StopReason::Failed { message },
         }

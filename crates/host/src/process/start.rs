@@ -14,7 +14,6 @@ use crate::machines::spawn::Readiness;
 use crate::machines::{self, LOCK_FILE, MachineSpec, MachinesError, Network, SOCKET_FILE};
 use crate::machines::{STATE_FILE, spec};
 use crate::net_user::{NetError, NetUser};
-use crate::pending::Pending as _;
 use crate::protocol::State;
 use crate::saved::{self, PowerState};
 
