@@ -411,12 +411,14 @@ fn write_page(sink: &mut dyn Write, number: u64, bytes: &[u8; PAGE_BYTES]) -> io
     sink.write_all(bytes)
 }
 
+type Page = Box<[u8; PAGE_BYTES]>;
+
 /// The next record, whose number is below `count`; `None` at the end of the records.
 fn read_page(
     source: &mut dyn Read,
     count: u64,
     what: &str,
-) -> Result<Option<(u64, Box<[u8; PAGE_BYTES]>)>, RestoreError> {
+) -> Result<Option<(u64, Page)>, RestoreError> {
     let mut number = [0; 8];
     source.read_exact(&mut number)?;
     let number = u64::from_le_bytes(number);

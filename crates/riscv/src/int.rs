@@ -3,58 +3,6 @@
 
 use crate::op::Code;
 
-impl Code {
-    /// Whether [`compute`] does it.
-    pub(crate) fn is_integer(self) -> bool {
-        use Code::*;
-        matches!(
-            self,
-            Mulh | Mulhsu
-                | Div
-                | Divu
-                | Rem
-                | Remu
-                | Divw
-                | Divuw
-                | Remw
-                | Remuw
-                | Sh1addUw
-                | Sh2addUw
-                | Sh3addUw
-                | SlliUw
-                | Orn
-                | Xnor
-                | Clz
-                | Ctz
-                | Cpop
-                | Clzw
-                | Ctzw
-                | Cpopw
-                | Max
-                | Maxu
-                | Min
-                | Minu
-                | SextB
-                | SextH
-                | ZextH
-                | Rol
-                | Ror
-                | Rolw
-                | Rorw
-                | OrcB
-                | Rev8
-                | Bset
-                | Bclr
-                | Binv
-                | Bext
-                | Bseti
-                | Bclri
-                | Binvi
-                | Bexti
-        )
-    }
-}
-
 /// The low 32 bits, sign-extended.
 #[inline(always)]
 pub(crate) fn sext(value: u64) -> u64 {
@@ -67,7 +15,7 @@ pub(crate) fn mulhu(a: u64, b: u64) -> u64 {
     ((u128::from(a) * u128::from(b)) >> 64) as u64
 }
 
-/// The result of an instruction for which [`Code::is_integer`] holds.
+/// The result of an integer instruction that the interpreter's match leaves to this one.
 #[inline(never)]
 pub(crate) fn compute(code: Code, a: u64, b: u64, imm: i32) -> u64 {
     use Code::*;

@@ -303,7 +303,7 @@ impl<B: Bus> Runner<'_, B> {
             macro_rules! branch {
                 ($taken:expr) => {
                     if $taken {
-                        jump!()
+                        jump!();
                     } else {
                         // Conditional branches do not end blocks.
                         next!();
@@ -389,7 +389,7 @@ impl<B: Bus> Runner<'_, B> {
                     Code::J => jump!(),
                     Code::Jal => {
                         put!(pc!().wrapping_add(op!().len()));
-                        jump!()
+                        jump!();
                     }
                     Code::Jalr => {
                         let target = x!(rs1).wrapping_add(imm!()) & !1;
@@ -457,26 +457,114 @@ impl<B: Bus> Runner<'_, B> {
                     // No cache here is ever stale and harts take turns: nothing to order.
                     Code::Fence => next!(),
                     Code::Next => goto!(page_va.wrapping_add(u64::from(op!().place))),
-                    code if code.is_integer() => {
-                        set!(int::compute(code, x!(rs1), x!(rs2), op!().imm));
-                    }
-                    code if code.ends_block() => {
+                    // Every code is named, so that the dispatch needs no check for others.
+                    code @ (Code::Mulh
+                    | Code::Mulhsu
+                    | Code::Div
+                    | Code::Divu
+                    | Code::Rem
+                    | Code::Remu
+                    | Code::Divw
+                    | Code::Divuw
+                    | Code::Remw
+                    | Code::Remuw
+                    | Code::Sh1addUw
+                    | Code::Sh2addUw
+                    | Code::Sh3addUw
+                    | Code::SlliUw
+                    | Code::Orn
+                    | Code::Xnor
+                    | Code::Clz
+                    | Code::Ctz
+                    | Code::Cpop
+                    | Code::Clzw
+                    | Code::Ctzw
+                    | Code::Cpopw
+                    | Code::Max
+                    | Code::Maxu
+                    | Code::Min
+                    | Code::Minu
+                    | Code::SextB
+                    | Code::SextH
+                    | Code::ZextH
+                    | Code::Rol
+                    | Code::Ror
+                    | Code::Rolw
+                    | Code::Rorw
+                    | Code::OrcB
+                    | Code::Rev8
+                    | Code::Bset
+                    | Code::Bclr
+                    | Code::Binv
+                    | Code::Bext
+                    | Code::Bseti
+                    | Code::Bclri
+                    | Code::Binvi
+                    | Code::Bexti) => set!(int::compute(code, x!(rs1), x!(rs2), op!().imm)),
+                    Code::Pause
+                    | Code::FenceI
+                    | Code::Ecall
+                    | Code::Ebreak
+                    | Code::Csrrw
+                    | Code::Csrrs
+                    | Code::Csrrc
+                    | Code::Csrrwi
+                    | Code::Csrrsi
+                    | Code::Csrrci
+                    | Code::Sret
+                    | Code::Mret
+                    | Code::Wfi
+                    | Code::SfenceVma
+                    | Code::Illegal => {
                         self.hart.pc = pc!();
                         if let Err(exception) = self.system(*op!(), left + 1) {
                             self.hart.take_exception(exception, self.hart.pc);
                         }
                         continue 'enter;
                     }
-                    _ => match self.memory_or_float(*op!(), left + i64::from(op!().n)) {
-                        Ok(()) => {
-                            next_or_leave!();
+                    Code::LrW
+                    | Code::LrD
+                    | Code::ScW
+                    | Code::ScD
+                    | Code::AmoW
+                    | Code::AmoD
+                    | Code::Flw
+                    | Code::Fld
+                    | Code::Fsw
+                    | Code::Fsd
+                    | Code::FaddS
+                    | Code::FsubS
+                    | Code::FmulS
+                    | Code::FdivS
+                    | Code::FaddD
+                    | Code::FsubD
+                    | Code::FmulD
+                    | Code::FdivD
+                    | Code::FmaddS
+                    | Code::FmsubS
+                    | Code::FnmsubS
+                    | Code::FnmaddS
+                    | Code::FmaddD
+                    | Code::FmsubD
+                    | Code::FnmsubD
+                    | Code::FnmaddD
+                    | Code::FpToFp
+                    | Code::FpToInt
+                    | Code::CboInval
+                    | Code::CboClean
+                    | Code::CboFlush
+                    | Code::CboZero => {
+                        match self.memory_or_float(*op!(), left + i64::from(op!().n)) {
+                            Ok(()) => {
+                                next_or_leave!();
+                            }
+                            Err(exception) => {
+                                self.hart.pc = pc!();
+                                let exception = self.with_bits(exception);
+                                trap!(exception)
+                            }
                         }
-                        Err(exception) => {
-                            self.hart.pc = pc!();
-                            let exception = self.with_bits(exception);
-                            trap!(exception)
-                        }
-                    },
+                    }
                 }
             }
         }
