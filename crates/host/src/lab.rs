@@ -241,9 +241,9 @@ impl Lab {
                 }
                 let (start, retired) = (clock(), self.machine.retired());
                 self.run(until);
-                let (took, retired) = (clock() - start, self.machine.retired() - retired);
+                // After a reset there is no pacer, and nothing to report to it.
                 if let Some(pacer) = &mut self.pacer {
-                    pacer.ran(took, retired);
+                    pacer.ran(clock() - start, self.machine.retired() - retired);
                 }
                 Step::Ran
             }

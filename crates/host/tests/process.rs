@@ -1,0 +1,331 @@
+//! Labs in processes of their own, with a bare-metal guest: registry, socket, power, saved state.
+//!
+//! The registry starts labs by running the current program with `lab FOLDER`, so this test is a
+//! program without the usual harness.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use stackvm_host::client::{ClientError, Connection};
+use stackvm_host::machines::{FirmwareSpec, Lifetime, MachineSpec, Machines, Source, Status};
+use stackvm_host::machines::{StopHow, Stopped};
+use stackvm_host::protocol::{Agent, Command, Event, ExecId, ExecSpec, Power, Reply};
+use stackvm_host::protocol::{State, Stdin, StopReason};
+use stackvm_machine::ConsoleId;
+
+/// Writes `ok` to the UART, then echoes; `q` and `f` switch off with code 0 and 3, `r` resets.
+const ECHO: [u32; 29] = [
+    0x1000_02b7, //    lui  t0, 0x10000
+    0x0010_0337, //    lui  t1, 0x100
+    0x06f0_0393, //    li   t2, 'o'
+    0x0072_8023, //    sb   t2, 0(t0)
+    0x06b0_0393, //    li   t2, 'k'
+    0x0072_8023, //    sb   t2, 0(t0)
+    0x00a0_0393, //    li   t2, '\n'
+    0x0072_8023, //    sb   t2, 0(t0)
+    0x0052_ce03, // 1: lbu  t3, 5(t0)
+    0x001e_7e13, //    andi t3, t3, 1
+    0xfe0e_0ce3, //    beqz t3, 1b
+    0x0002_ce03, //    lbu  t3, 0(t0)
+    0x0710_0e93, //    li   t4, 'q'
+    0x01de_0e63, //    beq  t3, t4, 2f
+    0x0660_0e93, //    li   t4, 'f'
+    0x03de_0063, //    beq  t3, t4, 3f
+    0x0720_0e93, //    li   t4, 'r'
+    0x03de_0263, //    beq  t3, t4, 4f
+    0x01c2_8023, //    sb   t3, 0(t0)
+    0xfd5f_f06f, //    j    1b
+    0x0000_53b7, // 2: li   t2, 0x5555
+    0x5553_839b, //
+    0x0180_006f, //    j    5f
+    0x0003_33b7, // 3: li   t2, 0x33333
+    0x3333_839b, //
+    0x00c0_006f, //    j    5f
+    0x0000_73b7, // 4: li   t2, 0x7777
+    0x7773_839b, //
+    0x0073_2023, // 5: sw   t2, 0(t1)
+];
+
+const TESTS: [(&str, fn(&Path)); 8] = [
+    ("a_terminal_echoes_for_everybody", a_terminal_echoes_for_everybody),
+    ("codes_arrive_and_ephemeral_machines_vanish", codes_arrive_and_ephemeral_machines_vanish),
+    ("a_guest_can_reset_its_machine", a_guest_can_reset_its_machine),
+    ("time_is_held_and_goes_on", time_is_held_and_goes_on),
+    ("named_machines_are_saved_and_go_on", named_machines_are_saved_and_go_on),
+    ("what_cannot_start_says_why_and_leaves_nothing", what_cannot_start_says_why),
+    ("what_needs_an_agent_is_refused", what_needs_an_agent_is_refused),
+    ("a_killed_lab_is_swept_up", a_killed_lab_is_swept_up),
+];
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let [command, folder] = &arguments[..]
+        && command == "lab"
+    {
+        return stackvm_host::lab_main(Path::new(folder));
+    }
+    let filter = arguments.iter().find(|argument| !argument.starts_with('-'));
+    for (name, test) in TESTS {
+        if filter.is_none_or(|filter| name.contains(filter.as_str())) {
+            let data = tempfile::tempdir().unwrap();
+            test(data.path());
+            println!("test {name} ... ok");
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+/// An ELF with [`ECHO`] at the beginning of RAM, in `data`.
+fn kernel(data: &Path) -> Source {
+    let bytes = 4 * ECHO.len() as u64;
+    let mut elf = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0".to_vec();
+    // Executable for RISC-V, entered at RAM's beginning, program headers at 64.
+    elf.extend([2_u16, 243, 1, 0].map(u16::to_le_bytes).concat());
+    elf.extend([0x8000_0000_u64, 64, 0].map(u64::to_le_bytes).concat());
+    elf.extend([0_u16, 0, 64, 56, 1, 64, 0, 0].map(u16::to_le_bytes).concat());
+    // One segment: loaded from 120, readable and executable.
+    elf.extend([1_u32, 5].map(u32::to_le_bytes).concat());
+    let segment = [120_u64, 0x8000_0000, 0x8000_0000, bytes, bytes, 4];
+    elf.extend(segment.map(u64::to_le_bytes).concat());
+    elf.extend(ECHO.map(u32::to_le_bytes).concat());
+    let path = data.join("echo.elf");
+    std::fs::write(&path, elf).unwrap();
+    Source::Files {
+        kernel: Some(path),
+        initrd: None,
+        append: String::new(),
+        firmware: FirmwareSpec::Auto,
+    }
+}
+
+fn start(data: &Path, name: &str, lifetime: Lifetime) -> Machines {
+    let machines = Machines::open(data).unwrap();
+    let spec = MachineSpec {
+        memory_bytes: Some(4 << 20),
+        lifetime,
+        ..MachineSpec::new(name, kernel(data))
+    };
+    machines.create(&spec).unwrap();
+    machines
+}
+
+/// Connects and attaches to the serial line; returns what it shows.
+fn attach(machines: &Machines, name: &str) -> (Connection, Vec<u8>) {
+    let mut lab = machines.connect(name).unwrap();
+    match lab.call(Command::Attach { console: ConsoleId::Serial }).unwrap() {
+        Reply::Attached { scrollback, .. } => (lab, scrollback),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn press(lab: &mut Connection, keys: &[u8]) {
+    let bytes = keys.to_vec();
+    lab.send(Command::Type { console: ConsoleId::Serial, bytes }).unwrap();
+}
+
+/// The next event that `wanted` makes something of.
+fn wait<T>(lab: &mut Connection, wanted: impl Fn(Event) -> Option<T>) -> T {
+    let end = Instant::now() + Duration::from_secs(30);
+    loop {
+        let left = end.saturating_duration_since(Instant::now());
+        let event = lab.recv_timeout(left).unwrap().expect("nothing happened for 30 seconds");
+        if let Some(found) = wanted(event) {
+            return found;
+        }
+    }
+}
+
+/// Waits until the terminal has shown `text` in addition to `shown`.
+fn read(lab: &mut Connection, mut shown: Vec<u8>, text: &str) {
+    while !shown.ends_with(text.as_bytes()) {
+        shown.extend(wait(lab, |event| match event {
+            Event::Console { bytes, .. } => Some(bytes),
+            _ => None,
+        }));
+    }
+}
+
+fn stop_reason(lab: &mut Connection) -> StopReason {
+    wait(lab, |event| match event {
+        Event::State(State::Stopped(reason)) => Some(reason),
+        _ => None,
+    })
+}
+
+fn wait_until(what: &str, condition: impl Fn() -> bool) {
+    let end = Instant::now() + Duration::from_secs(30);
+    while !condition() {
+        assert!(Instant::now() < end, "{what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn a_terminal_echoes_for_everybody(data: &Path) {
+    let machines = start(data, "echo", Lifetime::Ephemeral);
+    let (mut first, shown) = attach(&machines, "echo");
+    assert_eq!(first.hello().name, "echo");
+    assert_eq!(first.hello().consoles, [ConsoleId::Serial]);
+    read(&mut first, shown, "ok\n");
+    let (mut second, shown) = attach(&machines, "echo");
+    read(&mut second, shown, "ok\n");
+    press(&mut second, b"hi");
+    read(&mut first, Vec::new(), "hi");
+    read(&mut second, Vec::new(), "hi");
+    let (_third, shown) = attach(&machines, "echo");
+    assert_eq!(shown, b"ok\nhi");
+    let info = machines.info("echo").unwrap();
+    assert_eq!((info.image.as_str(), info.memory_bytes, info.harts), ("echo.elf", 4 << 20, 1));
+    assert!(info.instructions > 0 && info.clients == 4);
+    assert_eq!(machines.list().unwrap()[0].status, Status::Running);
+    machines.stop("echo", StopHow::Kill).unwrap();
+}
+
+fn codes_arrive_and_ephemeral_machines_vanish(data: &Path) {
+    for (key, code) in [(b"q", 0), (b"f", 3)] {
+        let machines = start(data, "echo", Lifetime::Ephemeral);
+        let (mut lab, _) = attach(&machines, "echo");
+        press(&mut lab, key);
+        assert_eq!(stop_reason(&mut lab), StopReason::PowerOff { code });
+        assert!(matches!(lab.recv(), Err(ClientError::Closed)));
+        wait_until("the machine is still there", || machines.list().unwrap().is_empty());
+        assert!(!data.join("machines/echo").exists());
+    }
+}
+
+fn a_guest_can_reset_its_machine(data: &Path) {
+    let machines = start(data, "echo", Lifetime::Ephemeral);
+    let (mut lab, shown) = attach(&machines, "echo");
+    read(&mut lab, shown, "ok\n");
+    press(&mut lab, b"r");
+    read(&mut lab, Vec::new(), "ok\n");
+    lab.call(Command::Power(Power::Reset)).unwrap();
+    read(&mut lab, Vec::new(), "ok\n");
+    machines.stop("echo", StopHow::Kill).unwrap();
+}
+
+fn time_is_held_and_goes_on(data: &Path) {
+    let machines = start(data, "echo", Lifetime::Ephemeral);
+    let (mut lab, shown) = attach(&machines, "echo");
+    read(&mut lab, shown, "ok\n");
+    let instant = |lab: &mut Connection| match lab.call(Command::Info).unwrap() {
+        Reply::Info(info) => (info.instant_ticks, info.state),
+        other => panic!("{other:?}"),
+    };
+    lab.call(Command::Power(Power::Pause)).unwrap();
+    let held = instant(&mut lab);
+    assert_eq!(held.1, State::Paused);
+    std::thread::sleep(Duration::from_millis(50));
+    press(&mut lab, b"x");
+    assert_eq!(instant(&mut lab), held);
+    lab.call(Command::Power(Power::Resume)).unwrap();
+    read(&mut lab, Vec::new(), "x");
+    // Time follows the wall clock, and what was held is not made up for.
+    let (before, wall) = (instant(&mut lab).0, Instant::now());
+    std::thread::sleep(Duration::from_millis(500));
+    let passed = (instant(&mut lab).0 - before) / 16;
+    let wall = wall.elapsed().as_nanos() as u64;
+    assert!(passed > wall / 4 && passed < wall * 4, "{passed} ns in {wall} ns");
+    machines.stop("echo", StopHow::Kill).unwrap();
+}
+
+fn named_machines_are_saved_and_go_on(data: &Path) {
+    let machines = start(data, "echo", Lifetime::Named);
+    let status = || machines.get("echo").unwrap().status;
+    let (mut lab, shown) = attach(&machines, "echo");
+    read(&mut lab, shown, "ok\n");
+    let digest = |lab: &mut Connection| match lab.call(Command::Digest).unwrap() {
+        Reply::Digest { digest, .. } => digest,
+        other => panic!("{other:?}"),
+    };
+    lab.call(Command::Power(Power::Pause)).unwrap();
+    assert_eq!(digest(&mut lab).len(), 64);
+    assert_eq!(machines.stop("echo", StopHow::Save).unwrap(), Stopped::Clean);
+    assert_eq!(stop_reason(&mut lab), StopReason::Saved);
+    assert_eq!(status(), Status::Saved);
+
+    // It goes on: no second `ok`.
+    machines.start("echo").unwrap();
+    let (mut lab, shown) = attach(&machines, "echo");
+    assert_eq!(shown, b"");
+    press(&mut lab, b"y");
+    read(&mut lab, Vec::new(), "y");
+
+    // A signal saves it as well.
+    let pid = machines.info("echo").unwrap().pid;
+    let pid = rustix::process::Pid::from_raw(pid as i32).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    assert_eq!(stop_reason(&mut lab), StopReason::Saved);
+    wait_until("not saved", || status() == Status::Saved);
+
+    // Switched off, it starts anew.
+    machines.start("echo").unwrap();
+    let (mut lab, _) = attach(&machines, "echo");
+    press(&mut lab, b"q");
+    assert_eq!(stop_reason(&mut lab), StopReason::PowerOff { code: 0 });
+    wait_until("not off", || status() == Status::Off);
+    machines.start("echo").unwrap();
+    let (mut lab, shown) = attach(&machines, "echo");
+    read(&mut lab, shown, "ok\n");
+    machines.stop("echo", StopHow::Kill).unwrap();
+
+    std::fs::write(data.join("machines/echo/state"), "stackvm\x01rubbish").unwrap();
+    let error = machines.start("echo").unwrap_err().to_string();
+    assert!(error.contains("saved state"), "{error}");
+    machines.remove("echo").unwrap();
+}
+
+fn what_cannot_start_says_why(data: &Path) {
+    let machines = Machines::open(data).unwrap();
+    let check = |spec: MachineSpec, part: &str| {
+        let error = machines.create(&spec).unwrap_err().to_string();
+        assert!(error.contains(part), "{error}");
+        assert!(!data.join("machines").join(&spec.name).exists());
+    };
+    let good = kernel(data);
+    let text = data.join("text");
+    std::fs::write(&text, "not a kernel").unwrap();
+    let files = |kernel: &Path| Source::Files {
+        kernel: Some(kernel.to_owned()),
+        initrd: None,
+        append: String::new(),
+        firmware: FirmwareSpec::Auto,
+    };
+    check(MachineSpec::new("x", files(Path::new("/no/kernel"))), "/no/kernel");
+    check(MachineSpec::new("x", files(&text)), "text");
+    check(MachineSpec::new("x", Source::Image { name: "tinny".into(), hash: None }), "tinny");
+    check(MachineSpec { harts: 99, ..MachineSpec::new("x", good.clone()) }, "99");
+    check(MachineSpec { memory_bytes: Some(1), ..MachineSpec::new("x", good.clone()) }, "memory");
+    check(MachineSpec::new("../x", good), "name");
+}
+
+fn what_needs_an_agent_is_refused(data: &Path) {
+    let machines = start(data, "echo", Lifetime::Ephemeral);
+    let mut lab = machines.connect("echo").unwrap();
+    assert_eq!(lab.hello().agent, Agent::Absent);
+    let spec =
+        ExecSpec { argv: vec!["true".into()], env: Vec::new(), tty: None, stdin: Stdin::Null };
+    let mut check = |command: Command, part: &str| match lab.call(command) {
+        Err(ClientError::Refused(message)) => assert!(message.contains(part), "{message}"),
+        other => panic!("{other:?}"),
+    };
+    check(Command::Exec { exec: ExecId(1), spec }, "without an agent");
+    check(Command::Power(Power::Shutdown), "agent");
+    check(Command::SetTime { unix_ns: None }, "agent");
+    check(Command::Attach { console: ConsoleId::Hvc(0) }, "no terminal");
+    check(Command::Save { after: stackvm_host::protocol::AfterSave::Stop }, "--name");
+    let stopped = machines.stop("echo", StopHow::Shutdown { patience: Duration::from_secs(9) });
+    match stopped.unwrap() {
+        Stopped::Forced { reason } => assert!(reason.contains("agent"), "{reason}"),
+        Stopped::Clean => panic!("a guest without an agent was asked to switch off"),
+    }
+}
+
+fn a_killed_lab_is_swept_up(data: &Path) {
+    let machines = start(data, "echo", Lifetime::Ephemeral);
+    let pid = machines.info("echo").unwrap().pid;
+    let pid = rustix::process::Pid::from_raw(pid as i32).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    wait_until("still listed", || machines.list().unwrap().is_empty());
+    assert!(!data.join("machines/echo").exists());
+}
