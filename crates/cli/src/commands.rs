@@ -11,6 +11,8 @@ mod stop;
 mod until;
 mod up;
 
+use std::process::ExitCode;
+
 use anyhow::{Context, Result, anyhow};
 use stackvm_host::machines::{Lifetime, Listed, MachineSpec, Machines, Started, StopHow};
 use stackvm_host::protocol::StopReason;
@@ -21,7 +23,7 @@ use crate::home;
 use crate::session::{End, Phase, Signals};
 
 /// Does what the command line asks; returns the exit code.
-pub(crate) fn run(command: Command) -> Result<u8> {
+pub(crate) fn run(command: Command) -> Result<ExitCode> {
     // The lab's process has no runtime: it is single-threaded.
     let command = match command {
         Command::Lab(lab) => return Ok(stackvm_host::lab_main(&lab.dir)),
@@ -44,7 +46,7 @@ pub(crate) fn run(command: Command) -> Result<u8> {
     });
     // A thread that still reads standard input, or that a signal gave up, is not waited for.
     runtime.shutdown_background();
-    result
+    result.map(ExitCode::from)
 }
 
 /// The machines of the data directory.

@@ -44,18 +44,6 @@ pub(crate) fn describe(error: &anyhow::Error) -> String {
     text
 }
 
-/// The same in two: what happened with its causes, and what to do where that is known.
-pub(crate) fn split(error: &anyhow::Error) -> (String, Option<String>) {
-    let mut what = error.to_string();
-    for cause in error.chain().skip(1).map(ToString::to_string) {
-        if !what.contains(&cause) {
-            what += &format!(": {cause}");
-        }
-    }
-    let help = error.chain().find_map(|cause| cause.downcast_ref::<Failure>());
-    (what, help.map(|failure| failure.help.clone()))
-}
-
 /// The exit code that tells scripts about it.
 pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
     match error.downcast_ref::<Interrupted>() {

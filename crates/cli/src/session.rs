@@ -25,7 +25,7 @@ use crate::terminal::{self, RawTerminal};
 use boot::Boot;
 use keys::{Action, Keys};
 
-pub(crate) use link::{Link, message};
+pub(crate) use link::Link;
 pub(crate) use signals::{Signal, Signals};
 
 /// What this terminal is joined to.
@@ -171,8 +171,9 @@ impl Session {
             Target::Console(_) => usize::MAX,
             Target::Exec(_) => EXEC_CREDIT_BYTES,
         };
+        let hint = if raw.is_some() { "Ctrl-] opens a menu" } else { "" };
         let (boot, follows_log) = match watch {
-            Watch::Boot(name) => (Boot::new(&name), true),
+            Watch::Boot(name) => (Boot::new(&name, hint), true),
             Watch::Nothing => (Boot::silent(), false),
         };
         Session {

@@ -18,18 +18,19 @@ pub(crate) struct Boot {
     start: Instant,
     progress: Option<Progress>,
     name: String,
+    hint: &'static str,
 }
 
 impl Boot {
-    /// A boot of `name` that begins now, with a line of progress.
-    pub(crate) fn new(name: &str) -> Boot {
+    /// A boot of `name` that begins now, with a line of progress; `hint` ends the line.
+    pub(crate) fn new(name: &str, hint: &'static str) -> Boot {
         let progress = Some(Progress::new());
-        Boot { log: Vec::new(), start: Instant::now(), progress, name: name.to_owned() }
+        Boot { log: Vec::new(), start: Instant::now(), progress, name: name.to_owned(), hint }
     }
 
     /// A boot that nobody waits for.
     pub(crate) fn silent() -> Boot {
-        Boot { log: Vec::new(), start: Instant::now(), progress: None, name: String::new() }
+        Boot { progress: None, ..Boot::new("", "") }
     }
 
     /// How often [`Boot::tick`] wants to be called while the guest boots.
@@ -44,7 +45,8 @@ impl Boot {
     pub(crate) fn tick(&mut self) {
         if let Some(progress) = &mut self.progress {
             let tenths = self.start.elapsed().as_millis() / 100;
-            progress.redraw(&format!("booting {}  {}.{} s", self.name, tenths / 10, tenths % 10));
+            let time = format!("{}.{} s", tenths / 10, tenths % 10);
+            progress.redraw(&format!("booting {}  {time}  {}", self.name, self.hint));
         }
     }
 
@@ -97,12 +99,12 @@ mod tests {
     #[test]
     fn a_panic_is_seen_once_however_it_arrives() {
         for piece in [1, 7, 1000] {
-            let mut boot = Boot::new("tiny");
+            let mut boot = Boot::new("tiny", "");
             let text = b"[ 1.0] ok\n[ 1.1] Kernel panic - not syncing: no init\n[ 1.2] more\n";
             let seen = text.chunks(piece).filter(|bytes| boot.serial(bytes)).count();
             assert_eq!(seen, 1, "in pieces of {piece}");
         }
-        let mut boot = Boot::new("tiny");
+        let mut boot = Boot::new("tiny", "");
         assert!(!boot.serial(&[b'x'; LOG_BYTES_MAX * 3]));
         assert!(boot.log.len() <= LOG_BYTES_MAX);
     }

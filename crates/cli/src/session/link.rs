@@ -58,12 +58,6 @@ impl Link {
 }
 
 impl Commands {
-    /// Says something as soon as there is room. When the lab is gone this does nothing: the end of
-    /// the events says so.
-    pub(crate) async fn send(&self, message: Message) {
-        let _ = self.queue.send(message).await;
-    }
-
     /// Waits for room, which does no harm when it is given up; `None` when the lab is gone.
     pub(crate) async fn room(&self) -> Option<mpsc::Permit<'_, Message>> {
         self.queue.reserve().await.ok()
