@@ -197,6 +197,20 @@ impl Lab {
         self.consoles.get(&console)
     }
 
+    /// What all terminals show, for [`Lab::restore_screens`].
+    pub(crate) fn screens(&self) -> Vec<(ConsoleId, Scrollback)> {
+        self.consoles.iter().map(|(console, screen)| (*console, screen.clone())).collect()
+    }
+
+    /// Gives the terminals what they showed when the machine was saved.
+    pub(crate) fn restore_screens(&mut self, screens: Vec<(ConsoleId, Scrollback)>) {
+        for (console, screen) in screens {
+            if let Some(place) = self.consoles.get_mut(&console) {
+                *place = screen;
+            }
+        }
+    }
+
     /// Takes the next event.
     pub fn next_event(&mut self) -> Option<LabEvent> {
         self.events.pop_front()

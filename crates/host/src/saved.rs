@@ -7,14 +7,16 @@ use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
+use stackvm_machine::ConsoleId;
 
 use crate::guest::GuestSaved;
+use crate::lab::Scrollback;
 use crate::machines::Status;
 
 /// First bytes of the file; the last one counts versions of the header.
 const MAGIC: [u8; 8] = *b"stackvm\x01";
-/// Largest header.
-const HEADER_BYTES_MAX: u32 = 1 << 20;
+/// Largest header: mostly what terminals showed, each byte of which takes up to four here.
+const HEADER_BYTES_MAX: u32 = 8 << 20;
 
 /// Whether the machine in the file is on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -30,6 +32,8 @@ pub(crate) enum PowerState {
 pub(crate) struct Header {
     pub(crate) power: PowerState,
     pub(crate) guest: GuestSaved,
+    /// What the terminals showed: whoever attaches later sees the prompt that is waiting.
+    pub(crate) screens: Vec<(ConsoleId, Scrollback)>,
     /// The seed and RTC base that the machine was switched on with.
     pub(crate) seed: u64,
     pub(crate) rtc_ns: u64,
@@ -106,7 +110,10 @@ mod tests {
     use super::*;
 
     fn header(power: PowerState) -> Header {
-        Header { power, guest: GuestSaved::default(), seed: 7, rtc_ns: 8 }
+        let mut scrollback = Scrollback::default();
+        scrollback.write(b"/ # \xff");
+        let screens = vec![(ConsoleId::Hvc(0), scrollback)];
+        Header { power, guest: GuestSaved::default(), screens, seed: 7, rtc_ns: 8 }
     }
 
     #[test]

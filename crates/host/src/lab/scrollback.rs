@@ -2,10 +2,12 @@
 
 use std::collections::VecDeque;
 
+use serde::{Deserialize, Serialize};
+
 use crate::protocol::{SCROLLBACK_BYTES, Size};
 
 /// The last [`SCROLLBACK_BYTES`] that a terminal wrote, and its size.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Scrollback {
     bytes: VecDeque<u8>,
     /// The size last set, if any.

@@ -110,7 +110,12 @@ impl Process {
         let path = self.folder.join(STATE_FILE);
         let config = self.lab.config();
         let (seed, rtc_ns) = (config.seed, config.rtc_ns);
-        let header = Header { power, guest: self.lab.guest().save(), seed, rtc_ns };
+        // A machine that is off shows nothing of its last time when it is switched on.
+        let screens = match power {
+            PowerState::On => self.lab.screens(),
+            PowerState::Off => Vec::new(),
+        };
+        let header = Header { power, guest: self.lab.guest().save(), screens, seed, rtc_ns };
         let machine = &mut self.lab.machine;
         saved::write(&path, &header, |sink| machine.save(sink))
             .map_err(|error| format!("could not write {}: {error}", path.display()))

@@ -137,7 +137,7 @@ fn make_lab(
         let mut lab = Lab::with_machine(machine, config);
         let now = lab.now();
         lab.guest().restore(header.guest, now);
-        // What it showed is with whoever was attached; the state goes on from here.
+        lab.restore_screens(header.screens);
         let late = spec.rtc_ns.is_none();
         return Ok((lab, late));
     }
