@@ -1,0 +1,226 @@
+//! A system as a child process, timed from outside by the lines it prints.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{Read, Write};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use stackvm_machine::{Machine, MachineConfig, Output, Stop};
+use stackvm_tests::qemu::Qemu;
+
+use crate::guest::Boot;
+
+const MEMORY_MB: u64 = 256;
+const TIMEOUT: Duration = Duration::from_secs(120);
+
+/// One of the two systems.
+pub(crate) struct System {
+    /// As the tables call it.
+    pub(crate) name: String,
+    kind: Kind,
+}
+
+enum Kind {
+    Stackvm,
+    Qemu(Qemu),
+}
+
+/// CPU and wall time.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Times {
+    /// User and system time of all threads, in seconds.
+    pub(crate) cpu_s: f64,
+    /// In seconds.
+    pub(crate) wall_s: f64,
+}
+
+/// What one run took.
+#[derive(Debug, Default)]
+pub(crate) struct Run {
+    /// From the start of the process to the end mark.
+    pub(crate) total: Times,
+    /// From each kernel's begin mark to its end mark.
+    pub(crate) kernels: BTreeMap<String, Times>,
+    /// Each kernel's checksum as printed, and retired instructions where the system tells.
+    pub(crate) checksums: BTreeMap<String, String>,
+    /// Instructions each kernel retired, where the system tells.
+    pub(crate) retired: BTreeMap<String, u64>,
+}
+
+impl System {
+    /// This project's machine, without anything around it.
+    pub(crate) fn stackvm() -> System {
+        System { name: "stackvm".into(), kind: Kind::Stackvm }
+    }
+
+    /// The newest QEMU there is here.
+    pub(crate) fn qemu() -> Result<System> {
+        let qemu = Qemu::find().map_err(anyhow::Error::msg)?;
+        Ok(System { name: format!("QEMU {}", qemu.version), kind: Kind::Qemu(qemu) })
+    }
+
+    /// Boots once and times it until the end mark.
+    pub(crate) fn run(&self, boot: &Boot, kernels: usize) -> Result<Run> {
+        let started = Instant::now();
+        let child = self.command(boot)?.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
+        let mut watched = Watched { child };
+        let run = watched.follow(started, boot.end)?;
+        ensure!(run.kernels.len() == kernels, "{}: {} kernels ran", self.name, run.kernels.len());
+        Ok(run)
+    }
+
+    fn command(&self, boot: &Boot) -> Result<Command> {
+        match &self.kind {
+            Kind::Stackvm => {
+                let mut command = Command::new(std::env::current_exe()?);
+                command.arg("guest").arg(&boot.kernel).arg(&boot.initrd).arg(&boot.append);
+                Ok(command)
+            }
+            Kind::Qemu(qemu) => {
+                let mut command = qemu.command();
+                command.args(["-M", "virt", "-accel", "tcg", "-display", "none"]);
+                command.args(["-monitor", "none", "-m", &format!("{MEMORY_MB}M")]);
+                command.args(["-global", "virtio-mmio.force-legacy=false"]);
+                command.args([
+                    "-chardev",
+                    "stdio,id=out,mux=on,signal=off",
+                    "-serial",
+                    "chardev:out",
+                ]);
+                command.args(["-device", "virtio-serial-device"]);
+                command.args(["-device", "virtconsole,chardev=out"]);
+                command.arg("-kernel").arg(&boot.kernel).arg("-initrd").arg(&boot.initrd);
+                command.arg("-append").arg(&boot.append);
+                Ok(command)
+            }
+        }
+    }
+}
+
+/// Killed when it goes out of scope.
+struct Watched {
+    child: Child,
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        // It may have ended by itself; nobody is left to tell.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Watched {
+    fn follow(&mut self, started: Instant, end: &str) -> Result<Run> {
+        let mut stdout = self.child.stdout.take().context("stdout is piped")?;
+        let mut run = Run::default();
+        let (mut text, mut begun) = (String::new(), BTreeMap::new());
+        let mut buf = [0; 4096];
+        loop {
+            let count = stdout.read(&mut buf)?;
+            ensure!(count > 0, "it ended before {end:?}; its last words:\n{text}");
+            ensure!(started.elapsed() < TIMEOUT, "no {end:?} after {TIMEOUT:?}:\n{text}");
+            text.push_str(&String::from_utf8_lossy(&buf[..count]));
+            let now =
+                Times { cpu_s: cpu_s(self.child.id())?, wall_s: started.elapsed().as_secs_f64() };
+            while let Some(line_end) = text.find('\n') {
+                let line = text[..line_end].trim().to_owned();
+                text.drain(..=line_end);
+                mark(&line, now, &mut begun, &mut run)?;
+                if line.contains(end) {
+                    run.total = now;
+                    return Ok(run);
+                }
+            }
+            if text.contains(end) && !end.starts_with('@') {
+                run.total = now;
+                return Ok(run);
+            }
+        }
+    }
+}
+
+/// Takes note of a marker line: `@begin NAME`, `@end NAME SUM`, `@retired N`.
+fn mark(
+    line: &str,
+    now: Times,
+    begun: &mut BTreeMap<String, (Times, u64)>,
+    run: &mut Run,
+) -> Result<()> {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    match words[..] {
+        ["@begin", name] => {
+            begun.insert(name.into(), (now, 0));
+        }
+        ["@end", name, sum] => {
+            let Some((from, _)) = begun.get(name) else { bail!("{name} ended before it began") };
+            let took = Times { cpu_s: now.cpu_s - from.cpu_s, wall_s: now.wall_s - from.wall_s };
+            run.kernels.insert(name.into(), took);
+            run.checksums.insert(name.into(), sum.into());
+        }
+        ["@retired", name, count] => {
+            run.retired.insert(name.into(), count.parse()?);
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+/// CPU time of all threads of a process, in seconds.
+pub(crate) fn cpu_s(pid: u32) -> Result<f64> {
+    let mut ns = 0;
+    for task in fs::read_dir(format!("/proc/{pid}/task"))? {
+        // A thread may end between the two reads; its time is then small.
+        let Ok(stat) = fs::read_to_string(task?.path().join("schedstat")) else { continue };
+        ns += stat.split_whitespace().next().context("schedstat")?.parse::<u64>()?;
+    }
+    Ok(ns as f64 / 1e9)
+}
+
+/// The child side of [`System::stackvm`]: runs a machine as fast as it goes, consoles to stdout.
+pub(crate) fn run_machine(mut args: impl Iterator<Item = String>) -> Result<()> {
+    let mut file = || -> Result<Arc<Vec<u8>>> {
+        Ok(Arc::new(fs::read(args.next().context("kernel and initrd files")?)?))
+    };
+    let (kernel, initrd) = (file()?, file()?);
+    let append = args.next().context("a command line")?;
+    let mut machine = Machine::new(&MachineConfig {
+        memory_bytes: MEMORY_MB << 20,
+        kernel: Some(kernel),
+        initrd: Some(initrd),
+        append,
+        consoles: 1,
+        ..MachineConfig::default()
+    })?;
+    let mut stdout = std::io::stdout().lock();
+    let mut started: BTreeMap<String, u64> = BTreeMap::new();
+    loop {
+        let until = machine.now() + stackvm_machine::instant::Ticks::from_ns(1_000_000);
+        let stop = machine.run(until);
+        for output in machine.take_outputs() {
+            let Output::Console { bytes, .. } = output else { continue };
+            for line in String::from_utf8_lossy(&bytes).lines() {
+                let words: Vec<&str> = line.split_whitespace().collect();
+                match words[..] {
+                    ["@begin", name] => {
+                        started.insert(name.into(), machine.retired());
+                    }
+                    ["@end", name, _] => {
+                        let count = machine.retired() - started.get(name).copied().unwrap_or(0);
+                        writeln!(stdout, "@retired {name} {count}")?;
+                    }
+                    _ => {}
+                }
+            }
+            stdout.write_all(&bytes)?;
+            stdout.flush()?;
+        }
+        match stop {
+            Stop::Until | Stop::Outputs => {}
+            other => bail!("the machine stopped: {other:?}"),
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! Measures the machine beside `qemu-system-riscv64 -accel tcg` and prints BENCHMARKS.md's tables.
+//!
+//! Both systems are child processes that run the same kernel and initrd. Times are the host's,
+//! taken when marker lines arrive on the console: CPU time of all the child's threads, and wall
+//! time. No clock inside a guest is looked at. Runs are interleaved and medians quoted, because
+//! the host is shared with others.
+
+mod child;
+mod fork;
+mod guest;
+mod idle;
+mod table;
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail};
+
+use crate::child::System;
+use crate::guest::{Guest, KERNELS};
+
+/// Interleaved runs of each system.
+const RUNS: usize = 5;
+
+fn main() -> Result<()> {
+    let mut args = std::env::args().skip(1);
+    match args.next().as_deref() {
+        None => all(RUNS),
+        Some("--runs") => {
+            let runs = args.next().context("--runs needs a number")?.parse()?;
+            all(runs)
+        }
+        // The child processes of this program's own system.
+        Some("guest") => child::run_machine(args),
+        Some("idle") => idle::run_machine(args),
+        Some(other) => bail!("unknown argument {other}: only --runs N is taken"),
+    }
+}
+
+fn all(runs: usize) -> Result<()> {
+    let guest = Guest::prepare(&data_dir()?)?;
+    let ours = System::stackvm();
+    let qemu = System::qemu()?;
+    println!("{} against {}, {runs} interleaved runs, medians\n", ours.name, qemu.name);
+    let mut table = table::Table::default();
+    for run in 0..runs {
+        for system in [&ours, &qemu] {
+            eprintln!("run {} of {runs}: {}", run + 1, system.name);
+            table.kernels(system, &system.run(&guest.kernels(), KERNELS.len())?);
+            table.boot(system, &system.run(&guest.tiny(), 0)?);
+        }
+    }
+    table.print_kernels(&ours, &qemu)?;
+    table.print_boot(&ours, &qemu);
+    idle::print(&guest)?;
+    fork::print(&guest)
+}
+
+/// Where images are kept, by the same rule as the `stackvm` program.
+fn data_dir() -> Result<PathBuf> {
+    let var = |name| std::env::var_os(name).map(PathBuf::from);
+    var("STACKVM_HOME")
+        .or_else(|| var("XDG_DATA_HOME").map(|dir| dir.join("stackvm")))
+        .or_else(|| var("HOME").map(|dir| dir.join(".local/share/stackvm")))
+        .context("set HOME or STACKVM_HOME")
+}

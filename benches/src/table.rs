@@ -1,0 +1,81 @@
+//! Medians and the printed tables.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Result, ensure};
+
+use crate::child::{Run, System, Times};
+use crate::guest::KERNELS;
+
+/// What was measured, by system.
+#[derive(Default)]
+pub(crate) struct Table {
+    kernels: BTreeMap<(String, String), Vec<Times>>,
+    checksums: BTreeMap<String, String>,
+    retired: BTreeMap<String, u64>,
+    boots: BTreeMap<String, Vec<Times>>,
+}
+
+impl Table {
+    /// Adds a run of the kernels. Their checksums must be the same everywhere.
+    pub(crate) fn kernels(&mut self, system: &System, run: &Run) {
+        for (name, times) in &run.kernels {
+            self.kernels.entry((system.name.clone(), name.clone())).or_default().push(*times);
+            let sum = &run.checksums[name];
+            let first = self.checksums.entry(name.clone()).or_insert_with(|| sum.clone());
+            assert_eq!(first, sum, "{name} computes something else under {}", system.name);
+        }
+        self.retired.extend(run.retired.clone());
+    }
+
+    /// Adds a run to the prompt.
+    pub(crate) fn boot(&mut self, system: &System, run: &Run) {
+        self.boots.entry(system.name.clone()).or_default().push(run.total);
+    }
+
+    /// Prints the kernels' times with their ratios and the geometric mean.
+    pub(crate) fn print_kernels(&self, ours: &System, theirs: &System) -> Result<()> {
+        println!("| kernel | G insns | {} s | MIPS | {} s | ratio |", ours.name, theirs.name);
+        println!("|---|---|---|---|---|---|");
+        let mut product = 1.0;
+        for kernel in KERNELS {
+            let cpu = |system: &System| {
+                let runs = self.kernels.get(&(system.name.clone(), kernel.to_owned()));
+                median(runs.into_iter().flatten().map(|t| t.cpu_s).collect())
+            };
+            let (a, b) = (cpu(ours), cpu(theirs));
+            ensure!(a > 0.0 && b > 0.0, "{kernel} was not measured");
+            let insns = self.retired.get(kernel).copied().unwrap_or(0) as f64;
+            let mips = insns / a / 1e6;
+            println!(
+                "| {kernel} | {:.2} | {a:.2} | {mips:.0} | {b:.2} | {:.2} |",
+                insns / 1e9,
+                b / a
+            );
+            product *= b / a;
+        }
+        println!(
+            "\ngeometric mean of the ratios: {:.2}\n",
+            product.powf(1.0 / KERNELS.len() as f64)
+        );
+        Ok(())
+    }
+
+    /// Prints the times to the prompt.
+    pub(crate) fn print_boot(&self, ours: &System, theirs: &System) {
+        println!("| boot of tiny to its prompt | CPU s | wall s |\n|---|---|---|");
+        for system in [ours, theirs] {
+            let runs = self.boots.get(&system.name).map_or(&[][..], Vec::as_slice);
+            let cpu = median(runs.iter().map(|t| t.cpu_s).collect());
+            let wall = median(runs.iter().map(|t| t.wall_s).collect());
+            println!("| {} | {cpu:.2} | {wall:.2} |", system.name);
+        }
+        println!();
+    }
+}
+
+/// The middle value, 0 of none.
+pub(crate) fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(0.0)
+}
