@@ -39,8 +39,9 @@ pub(crate) const STUB_STRADDLING: u64 = 7 * 4096 - 2;
 /// Descriptors, one after the other; see [`crate::sequence`].
 pub(crate) const DESCRIPTORS: u64 = BASE + 0x100_0000;
 
-/// Virtual addresses of the Sv39 sequences. Sixteen small pages …
-pub(crate) const WINDOW: u64 = 0x4000_0000;
+/// Virtual addresses of the Sv39 sequences, none of them a physical address of anything: sixteen
+/// small pages …
+pub(crate) const WINDOW: u64 = 0x2_4000_0000;
 pub(crate) const WINDOW_PAGES: u64 = 16;
 /// … a megapage over SCRATCH, one that is misaligned (so that it always faults) …
 pub(crate) const MEGAPAGE: u64 = WINDOW + 0x20_0000;

@@ -59,6 +59,13 @@ pub(crate) fn traps(record: &[u64]) -> String {
     text
 }
 
+/// Cause, value and pc of the traps of a full record, whichever mode took them.
+pub(crate) fn trap_entries(record: &[u64]) -> impl Iterator<Item = (u64, u64, u64)> {
+    let log = record.get(WORDS_FIXED as usize..).unwrap_or_default();
+    log.chunks_exact(LOG_ENTRY_WORDS as usize)
+        .map(|trap| (trap[0] & !LOGGED_IN_S, trap[1], trap[2]))
+}
+
 fn name(word: usize) -> String {
     match word {
         0 => "index".into(),

@@ -30,6 +30,7 @@ pub(crate) mod csrs {
     pub(crate) const MEPC: u32 = 0x341;
     pub(crate) const MCAUSE: u32 = 0x342;
     pub(crate) const MTVAL: u32 = 0x343;
+    pub(crate) const MHARTID: u32 = 0xf14;
     pub(crate) const PMPCFG0: u32 = 0x3a0;
     pub(crate) const PMPCFG2: u32 = 0x3a2;
     pub(crate) const PMPADDR0: u32 = 0x3b0;
@@ -45,6 +46,7 @@ const MSTATUS_FS: u64 = 3 << 13;
 const ECALL: u32 = op::SYSTEM;
 const SRET: u32 = 0x1020_0073;
 const MRET: u32 = 0x3020_0073;
+const WFI: u32 = 0x1050_0073;
 const FENCE_I: u32 = op::MISC_MEM | 1 << 12;
 const SFENCE_VMA: u32 = 0x1200_0073;
 /// Marks the log entries of the S-mode handler.
@@ -61,22 +63,32 @@ pub(crate) enum Detail {
     Full,
 }
 
+/// What of a trap is logged where implementations may differ.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Traps {
+    /// The same for every choice.
+    Unified,
+    /// What the hart reported.
+    Raw,
+}
+
 /// The S-mode handler ends a sequence by jumping here; the M-mode handler knows the address.
 const S_END: u64 = BASE + 4;
 
 /// The runtime's code, for address [`BASE`].
-pub(crate) fn build(detail: Detail) -> Vec<u8> {
+pub(crate) fn build(detail: Detail, traps: Traps) -> Vec<u8> {
     let mut asm = Asm::new(BASE);
     let (start, resume, next, finish) = (asm.label(), asm.label(), asm.label(), asm.label());
     asm.jump(start);
     asm.emit(ECALL);
-    let m_handler = m_handler(&mut asm, resume, finish);
-    let s_handler = s_handler(&mut asm);
+    let m_handler = m_handler(&mut asm, traps, resume, finish);
+    let s_handler = s_handler(&mut asm, traps);
     asm.bind(finish);
     close_record(&mut asm);
     send_record(&mut asm, detail);
     asm.jump(next);
     asm.bind(start);
+    park_other_harts(&mut asm);
     set_up(&mut asm, m_handler, s_handler);
     asm.bind(next);
     next_sequence(&mut asm, resume);
@@ -99,7 +111,7 @@ fn restore(asm: &mut Asm, frame: i64) {
 
 /// `mscratch` holds a mask, not an address: MPRV must be off before the first store, and no
 /// register is free to hold the mask. `sscratch` holds the frame's address for both handlers.
-fn m_handler(asm: &mut Asm, resume: Label, finish: Label) -> Label {
+fn m_handler(asm: &mut Asm, traps: Traps, resume: Label, finish: Label) -> Label {
     let (skip, go_on, end, end_from_s) = (asm.label(), asm.label(), asm.label(), asm.label());
     let entry = asm.here();
     asm.emit(csr(1, SP, csrs::MSCRATCH, SP));
@@ -124,6 +136,10 @@ fn m_handler(asm: &mut Asm, resume: Label, finish: Label) -> Label {
     branch_unless_in_sequence(asm, end);
     asm.jump(go_on);
     asm.bind(skip);
+    if traps == Traps::Unified {
+        complete_value(asm, csrs::MTVAL);
+        unify_misaligned(asm, csrs::MCAUSE);
+    }
     skip_instruction(asm);
     asm.bind(go_on);
     asm.csrw(csrs::MEPC, T3);
@@ -150,7 +166,7 @@ fn restore_and_mret(asm: &mut Asm) {
     asm.emit(MRET);
 }
 
-fn s_handler(asm: &mut Asm) -> Label {
+fn s_handler(asm: &mut Asm, traps: Traps) -> Label {
     let (skip, go_on, end) = (asm.label(), asm.label(), asm.label());
     let entry = asm.here();
     asm.emit(csr(1, SP, csrs::SSCRATCH, SP));
@@ -176,6 +192,10 @@ fn s_handler(asm: &mut Asm) -> Label {
     branch_unless_in_sequence(asm, end);
     asm.jump(go_on);
     asm.bind(skip);
+    if traps == Traps::Unified {
+        complete_value(asm, csrs::STVAL);
+        unify_misaligned(asm, csrs::SCAUSE);
+    }
     skip_instruction(asm);
     asm.bind(go_on);
     asm.csrw(csrs::SEPC, T3);
@@ -222,6 +242,46 @@ fn branch_unless_in_sequence(asm: &mut Asm, to: Label) {
     asm.branch(6, T3, T4, to);
     asm.ld(T4, SP, slot::END_PC);
     asm.bgeu(T3, T4, to);
+}
+
+/// An illegal instruction's value is its bits here, and in QEMU sometimes its bits, sometimes zero,
+/// sometimes another's. So the bits of the instruction at T3 replace it, in the log entry before S0
+/// and in the CSR; `illegal_instructions_report_their_bits` checks ours.
+fn complete_value(asm: &mut Asm, number: u32) {
+    let (other, short) = (asm.label(), asm.label());
+    asm.addi(T4, ZERO, 2);
+    asm.bne(T1, T4, other);
+    asm.emit(i_type(op::LOAD, 5, T4, T3, 0));
+    asm.emit(i_type(op::OP_IMM, 7, T5, T4, 3));
+    asm.addi(T5, T5, -3);
+    asm.bne(T5, ZERO, short);
+    asm.emit(i_type(op::LOAD, 5, T5, T3, 2));
+    asm.emit(i_type(op::OP_IMM, 1, T5, T5, 16));
+    asm.emit(r_type(op::OP, 6, 0, T4, T4, T5));
+    asm.bind(short);
+    asm.sd(T4, S0, 8 - 8 * LOG_ENTRY_WORDS as i64);
+    asm.csrw(number, T4);
+    asm.bind(other);
+}
+
+/// Where nothing answers, a misaligned load or store is misaligned here and an access fault in
+/// QEMU; both are allowed. It becomes an access fault, in the log entry before S0 and in the CSR;
+/// atomics keep their cause.
+fn unify_misaligned(asm: &mut Asm, number: u32) {
+    const LOG_ENTRY: i64 = -8 * LOG_ENTRY_WORDS as i64;
+    let other = asm.label();
+    asm.emit(i_type(op::OP_IMM, 7, T4, T1, !2));
+    asm.addi(T5, ZERO, 4);
+    asm.bne(T4, T5, other);
+    asm.emit(i_type(op::LOAD, 5, T4, T3, 0));
+    asm.emit(i_type(op::OP_IMM, 7, T4, T4, 0x7f));
+    asm.addi(T5, ZERO, i64::from(op::AMO));
+    asm.beq(T4, T5, other);
+    asm.ld(T4, S0, LOG_ENTRY);
+    asm.emit(i_type(op::OP_IMM, 6, T4, T4, 1));
+    asm.sd(T4, S0, LOG_ENTRY);
+    asm.emit(csr(6, ZERO, number, 1));
+    asm.bind(other);
 }
 
 /// Adds the length of the instruction at T3 to T3.
@@ -320,6 +380,18 @@ fn send_record(asm: &mut Asm, detail: Detail) {
     }
     asm.ret();
     asm.bind(over);
+}
+
+/// The oracle has a second hart (see [`stackvm_tests::qemu`]) with nothing to do.
+fn park_other_harts(asm: &mut Asm) {
+    let first = asm.label();
+    asm.csrr(T0, csrs::MHARTID);
+    asm.beq(T0, ZERO, first);
+    asm.csrw(csrs::MIE, ZERO);
+    let forever = asm.here();
+    asm.emit(WFI);
+    asm.jump(forever);
+    asm.bind(first);
 }
 
 fn set_up(asm: &mut Asm, m_handler: Label, s_handler: Label) {

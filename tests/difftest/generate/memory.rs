@@ -1,6 +1,6 @@
 //! Loads, stores, cache-block instructions, atomics; and new addresses for the pointers.
 
-use super::Generator;
+use super::{Generator, Mode, Space};
 use crate::asm::{Reg, addi, b_type, i_type, li, op, r_type, s_type};
 
 impl Generator {
@@ -15,7 +15,7 @@ impl Generator {
             5..9 => s_type(op::STORE, self.rng.below(4) as u32, base, rs2, imm),
             9 | 10 => self.float_load(base, imm),
             11 | 12 => s_type(op::STORE_FP, 2 + self.rng.below(2) as u32, base, rs2, imm),
-            13 => self.cache_block(base),
+            13 => return self.cache_block(base),
             14 => return self.new_address(),
             _ => addi(base, base, self.rng.signed(7)),
         };
@@ -31,11 +31,15 @@ impl Generator {
         }
     }
 
-    /// `cbo.inval`, `cbo.clean`, `cbo.flush`, `cbo.zero`, and what is reserved beside them.
-    fn cache_block(&mut self, base: Reg) -> u32 {
-        let kind =
-            if self.rng.one_in(8) { self.rng.below(4096) } else { self.rng.pick(&[0, 1, 2, 4]) };
-        i_type(op::MISC_MEM, 2, 0, base, kind as i64)
+    /// `cbo.inval`, `cbo.clean`, `cbo.flush`, `cbo.zero`, and what is reserved beside them. At the
+    /// start of a block: on a fault QEMU reports that and we report what the register holds.
+    fn cache_block(&mut self, base: Reg) {
+        let kinds = [0, 1, 2, 4];
+        let kind = if self.rng.one_in(8) { self.rng.below(4096) } else { self.rng.pick(&kinds) };
+        self.sequence.push_all(&[
+            i_type(op::OP_IMM, 7, base, base, -64),
+            i_type(op::MISC_MEM, 2, 0, base, kind as i64),
+        ]);
     }
 
     pub(super) fn new_address(&mut self) {
@@ -87,8 +91,11 @@ impl Generator {
         ]);
     }
 
-    /// SC without reservation, to good memory: fails.
+    /// SC without reservation fails. Where it may write: QEMU looks no further, we check the page.
     fn store_conditional_alone(&mut self, width: u32) {
+        if (self.mode, self.space) != (Mode::Machine, Space::Bare) {
+            return self.memory();
+        }
         let (rd, rs2, via) = (self.rd(), self.rs(), self.rd_not_zero());
         let mut words = li(via, crate::layout::SCRATCH + 4096);
         words.push(r_type(op::AMO, width, 0x03 << 2, rd, via, rs2));

@@ -237,7 +237,7 @@ impl Generator {
             // Reserved in a pointer to the next table.
             odd = self.rng.pick(&[pte::A, pte::D, pte::U, 1 << 54, 1 << 61, 1 << 63]);
         }
-        self.poke(table(0) + 8, leaf(table(2), pte::V | odd));
+        self.poke(table(0) + 8 * (WINDOW >> 30), leaf(table(2), pte::V | odd));
         self.poke(table(0) + 8 * 2, leaf(table(1), pte::V));
         let flags = self.leaf_flags();
         self.poke(table(0) + 8 * (GIGAPAGE >> 30), leaf(BASE, flags));
@@ -269,15 +269,16 @@ impl Generator {
     fn control_registers(&mut self) {
         let rng = &mut self.rng;
         let mode = self.mode as u64;
-        // FS is on, mostly; MPP is the mode to enter.
-        let fs = if rng.one_in(8) { rng.below(4) } else { 3 };
+        // FS is off or dirty: QEMU makes it dirty when a register is written, here any instruction
+        // of floating point does. MPP is the mode to enter.
+        let fs = if rng.one_in(8) { 0 } else { 3 };
         let mut mstatus = fs << 13 | mode << 11;
-        for (bit, odds) in [(18, 2), (19, 2), (20, 6), (21, 6), (22, 6)] {
+        // SUM, MXR, TVM, TW.
+        for (bit, odds) in [(18, 2), (19, 2), (20, 6), (21, 6)] {
             mstatus |= u64::from(rng.one_in(odds)) << bit;
         }
         // MPRV; leaving M-mode clears it, and M-mode goes on with MPP = U.
         mstatus |= u64::from(self.space == Space::Sv39 && mode == 3 && !rng.one_in(4)) << 17;
-        self.sequence.mstatus = mstatus;
         let mut set = vec![(csrs::FCSR, rng.below(32) | rng.below(5) << 5)];
         if rng.one_in(12) {
             set[0].1 = rng.below(256);
@@ -286,7 +287,12 @@ impl Generator {
             set.push((csrs::SATP, SATP_SV39 | TABLES >> 12));
         }
         if rng.one_in(2) {
-            set.push((csrs::MEDELEG, rng.next() & DELEGABLE));
+            // Misaligned and access faults go the same way: see `unify_misaligned`.
+            let causes = rng.next() & DELEGABLE & !0xf0;
+            set.push((csrs::MEDELEG, causes | rng.pick(&[0, 0x30, 0xc0, 0xf0])));
+        } else {
+            // TSR: only where no S-mode handler needs its SRET.
+            mstatus |= u64::from(rng.one_in(4)) << 22;
         }
         // Bits: FIOM, CBIE (2 is reserved), CBCFE, CBZE; ADUE, STCE.
         let cbie = rng.pick(&[0, 1, 3]) << 4;
@@ -297,8 +303,10 @@ impl Generator {
         set.push((csrs::MCOUNTEREN, rng.below(8)));
         set.push((csrs::SCOUNTEREN, rng.below(8)));
         set.push((csrs::SEPC, rng.next() & !1));
+        self.sequence.mstatus = mstatus;
         self.sequence.csrs = set;
-        if self.rng.one_in(4) {
+        // An access that only begins in an entry fails in every mode; QEMU lets M-mode pass.
+        if self.mode != Mode::Machine && self.rng.one_in(3) {
             self.protect_scratch();
         }
     }
@@ -307,16 +315,16 @@ impl Generator {
     fn protect_scratch(&mut self) {
         let mut config = 0;
         for entry in 0..4 {
-            let offset = self.rng.below(DATA_PAGES * 4096);
+            // No entry smaller than an access: QEMU only looks at an access's two ends.
+            let offset = self.rng.below(DATA_PAGES * 4096) & !63;
             // A TOR entry begins at the address of the one before; the first would begin at zero
             // and cover the runtime.
             let (kind, addr) = match self.rng.below(4) {
                 0 => (0, (SCRATCH + offset) >> 2),
                 1 if entry > 0 => (1, (SCRATCH + offset) >> 2),
                 1 => (0, (SCRATCH + offset) >> 2),
-                2 => (2, (SCRATCH + offset) >> 2),
                 _ => {
-                    let size_log2 = 3 + self.rng.below(12);
+                    let size_log2 = 6 + self.rng.below(9);
                     let ones = (1 << (size_log2 - 3)) - 1;
                     (3, ((SCRATCH + offset) >> 2) & !(2 * ones + 1) | ones)
                 }
