@@ -19,8 +19,10 @@ use crate::pacing::{Pacer, Plan};
 
 use crate::protocol::{ExecSpec, Size, Stdin, Stream};
 
+mod fork;
 mod scrollback;
 
+pub use fork::FreshIdentity;
 pub use scrollback::Scrollback;
 
 /// Virtual time between two looks at what left the machine, when nothing paces it.
@@ -105,6 +107,14 @@ pub enum LabError {
     /// The command started and was lost.
     #[error(transparent)]
     Lost(AgentError),
+    /// The guest of a fresh fork did not take its identity.
+    #[error("the fork's guest could not become a machine of its own (code {code}): {words}")]
+    Fresh {
+        /// Exit code of what was run in it.
+        code: u8,
+        /// What that said.
+        words: String,
+    },
 }
 
 /// What a command left behind.

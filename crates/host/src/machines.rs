@@ -7,6 +7,7 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -231,7 +232,8 @@ impl Machines {
             return Err(MachinesError::TooMany);
         }
         let folder = self.machine_folder(&spec.name);
-        match fs::create_dir(&folder) {
+        // Guests' memory and disks are nobody else's business.
+        match fs::DirBuilder::new().mode(0o700).create(&folder) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 return Err(MachinesError::Exists(spec.name.clone()));
             }

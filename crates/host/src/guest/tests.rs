@@ -1,5 +1,8 @@
 use serde_json::json;
 
+use stackvm_machine::config::limits::PENDING_INPUT_BYTES_MAX;
+
+use super::follow::ASK_UNOPENED_NS;
 use super::*;
 use crate::exec::port_names;
 use crate::protocol::Stdin;

@@ -1,0 +1,44 @@
+# Makes a forked guest one of its own: $1 is its new host name. Run through the agent after the
+# machine's identity has changed, so randomness is fresh already.
+set -u
+failed=0
+need() {
+    "$@" || failed=1
+}
+
+hostname "$1" || echo "$1" >/proc/sys/kernel/hostname || failed=1
+[ -w /etc ] && need sh -c 'printf "%s\n" "$0" >/etc/hostname' "$1"
+
+# systemd takes another system's id from D-Bus if that is left.
+if [ -e /etc/machine-id ]; then
+    rm -f /var/lib/dbus/machine-id
+    if command -v systemd-machine-id-setup >/dev/null; then
+        rm -f /etc/machine-id
+        need systemd-machine-id-setup
+    else
+        need sh -c 'tr -d - </proc/sys/kernel/random/uuid >/etc/machine-id'
+    fi
+fi
+
+if command -v ssh-keygen >/dev/null; then
+    rm -f /etc/ssh/ssh_host_*
+    need ssh-keygen -A
+    if command -v systemctl >/dev/null; then
+        systemctl try-restart ssh.service
+    fi
+fi
+
+# The driver reads the MAC address when it takes the device; the interface is then a new one.
+drivers=/sys/bus/virtio/drivers/virtio_net
+for device in "$drivers"/virtio*; do
+    [ -e "$device" ] || continue
+    name=${device##*/}
+    [ -e /etc/udhcpc.sh ] && killall udhcpc
+    need sh -c 'echo "$0" >"$1/unbind" && echo "$0" >"$1/bind"' "$name" "$drivers"
+    # Images with systemd renew addresses by themselves; the others have only udhcpc.
+    if [ -e /etc/udhcpc.sh ]; then
+        ip link set eth0 up
+        udhcpc -i eth0 -b -S -t 2 -T 1 -s /etc/udhcpc.sh </dev/null >/dev/null 2>&1
+    fi
+done 2>/dev/null
+exit "$failed"
