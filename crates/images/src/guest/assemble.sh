@@ -9,7 +9,7 @@ mount -t proc proc /proc
 mount -t sysfs sys /sys
 mount -t devtmpfs dev /dev
 modprobe -a virtio_mmio virtio_blk crc32c_generic ext4 isofs
-[ -c /dev/hvc0 ] && exec >/dev/hvc0 2>&1
+[ -c /dev/hvc0 ] && exec </dev/null >/dev/hvc0 2>&1
 
 fail() {
     echo "@failed $*"

@@ -104,6 +104,7 @@ fn is_local(file: &[u8], symbols: Section, index: usize) -> Option<bool> {
 }
 
 fn section(file: &[u8], header: usize) -> Option<Section> {
+    file.get(header..header.checked_add(SHDR_BYTES)?)?;
     let section = Section {
         header,
         kind: u32::try_from(read(file, header + 4, 4)?).ok()?,
