@@ -15,6 +15,7 @@
 
 use std::collections::VecDeque;
 
+pub use stackvm_images::config::{AGENT_PORT, EXEC_SETS as SETS};
 use stackvm_machine::{Instant, PortId};
 use thiserror::Error;
 
@@ -22,20 +23,8 @@ use crate::agent::CallId;
 use crate::agent::commands::GuestPid;
 use crate::protocol::{EXEC_ARGUMENTS_BYTES_MAX, EXEC_ARGUMENTS_MAX, ExecSpec, Stdin};
 
-/// Sets of ports, and so commands that can run at the same time.
-pub const SETS: usize = 8;
 /// The `hvcN` terminals that are kept for commands.
 pub const TERMINALS: [u8; 2] = [1, 2];
-/// Name of the agent's port.
-pub const AGENT_PORT: &str = "org.qemu.guest_agent.0";
-
-/// The names of all ports of a machine with an agent, in their order.
-pub fn port_names() -> Vec<String> {
-    let sets = (0..SETS).flat_map(|set| {
-        ["in", "out", "err"].map(|stream| format!("org.stackvm.exec.{set}.{stream}"))
-    });
-    std::iter::once(AGENT_PORT.to_owned()).chain(sets).collect()
-}
 
 /// A command of a [`Guest`](crate::guest::Guest), unique in its life.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]

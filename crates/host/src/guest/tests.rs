@@ -1,10 +1,10 @@
 use serde_json::json;
+use stackvm_images::ports;
 
 use stackvm_machine::config::limits::PENDING_INPUT_BYTES_MAX;
 
 use super::follow::ASK_UNOPENED_NS;
 use super::*;
-use crate::exec::port_names;
 use crate::protocol::Stdin;
 
 /// A machine and guest of the test's making: it answers as qemu-ga does, and the test plays the
@@ -33,7 +33,7 @@ const ERR: PortId = PortId(3);
 impl Fake {
     fn new() -> Fake {
         let mut fake = Fake {
-            guest: Guest::new(&port_names(), 3),
+            guest: Guest::new(&ports(), 3),
             now: Instant::ZERO,
             room: PENDING_INPUT_BYTES_MAX,
             started: BTreeMap::new(),
@@ -325,7 +325,7 @@ fn failures_name_their_reason() {
 #[test]
 fn impossible_commands_are_refused() {
     let check = |spec: &ExecSpec, part: &str| {
-        let error = Guest::new(&port_names(), 3).exec(spec, Instant::ZERO).unwrap_err();
+        let error = Guest::new(&ports(), 3).exec(spec, Instant::ZERO).unwrap_err();
         assert!(error.to_string().contains(part), "{error}");
     };
     check(&spec(&[]), "no command");
@@ -341,7 +341,7 @@ fn impossible_commands_are_refused() {
 fn a_restored_machine_gets_a_new_session() {
     let fake = Fake::new();
     let saved = fake.guest.save();
-    let mut guest = Guest::new(&port_names(), 3);
+    let mut guest = Guest::new(&ports(), 3);
     guest.restore(saved, Instant::from_ns(5));
     guest.advance(Instant::from_ns(5), &|_| 0);
     let sync = guest.take_inputs().into_iter().any(|input| match input {
