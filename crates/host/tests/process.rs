@@ -102,8 +102,28 @@ fn kernel(data: &Path) -> Source {
     }
 }
 
-fn start(data: &Path, name: &str, lifetime: Lifetime) -> Machines {
-    let machines = Machines::open(data).unwrap();
+/// The machines of a test; none outlives it, also when it fails.
+struct Labs(Machines);
+
+impl std::ops::Deref for Labs {
+    type Target = Machines;
+
+    fn deref(&self) -> &Machines {
+        &self.0
+    }
+}
+
+impl Drop for Labs {
+    fn drop(&mut self) {
+        for machine in self.0.list().unwrap_or_default() {
+            // Most have ended by themselves.
+            let _ = self.0.stop(&machine.spec.name, StopHow::Kill);
+        }
+    }
+}
+
+fn start(data: &Path, name: &str, lifetime: Lifetime) -> Labs {
+    let machines = Labs(Machines::open(data).unwrap());
     let spec = MachineSpec {
         memory_bytes: Some(4 << 20),
         lifetime,
@@ -114,7 +134,7 @@ fn start(data: &Path, name: &str, lifetime: Lifetime) -> Machines {
 }
 
 /// Connects and attaches to the serial line; returns what it shows.
-fn attach(machines: &Machines, name: &str) -> (Connection, Vec<u8>) {
+fn attach(machines: &Labs, name: &str) -> (Connection, Vec<u8>) {
     let mut lab = machines.connect(name).unwrap();
     match lab.call(Command::Attach { console: ConsoleId::Serial }).unwrap() {
         Reply::Attached { scrollback, .. } => (lab, scrollback),
@@ -181,7 +201,6 @@ fn a_terminal_echoes_for_everybody(data: &Path) {
     assert_eq!((info.image.as_str(), info.memory_bytes, info.harts), ("echo.elf", 4 << 20, 1));
     assert!(info.instructions > 0 && info.clients == 4);
     assert_eq!(machines.list().unwrap()[0].status, Status::Running);
-    machines.stop("echo", StopHow::Kill).unwrap();
 }
 
 fn codes_arrive_and_ephemeral_machines_vanish(data: &Path) {
@@ -204,7 +223,6 @@ fn a_guest_can_reset_its_machine(data: &Path) {
     read(&mut lab, Vec::new(), "ok\n");
     lab.call(Command::Power(Power::Reset)).unwrap();
     read(&mut lab, Vec::new(), "ok\n");
-    machines.stop("echo", StopHow::Kill).unwrap();
 }
 
 fn time_is_held_and_goes_on(data: &Path) {
@@ -229,7 +247,6 @@ fn time_is_held_and_goes_on(data: &Path) {
     let passed = (instant(&mut lab).0 - before) / 16;
     let wall = wall.elapsed().as_nanos() as u64;
     assert!(passed > wall / 4 && passed < wall * 4, "{passed} ns in {wall} ns");
-    machines.stop("echo", StopHow::Kill).unwrap();
 }
 
 fn named_machines_are_saved_and_go_on(data: &Path) {
@@ -279,7 +296,7 @@ fn named_machines_are_saved_and_go_on(data: &Path) {
 }
 
 fn what_cannot_start_says_why(data: &Path) {
-    let machines = Machines::open(data).unwrap();
+    let machines = Labs(Machines::open(data).unwrap());
     let check = |spec: MachineSpec, part: &str| {
         let error = machines.create(&spec).unwrap_err().to_string();
         assert!(error.contains(part), "{error}");
