@@ -7,5 +7,5 @@ cd "$(dirname "$0")/.."
 need_tools
 install_missing run
 install_missing bench
-scripts/web.sh
-cargo bench --workspace
+tests/newest-qemu
+cargo run --release -p stackvm-bench

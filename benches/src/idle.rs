@@ -75,7 +75,7 @@ pub(crate) fn run_machine(mut args: impl Iterator<Item = String>) -> Result<()> 
                 thread::sleep(due.min(Duration::from_secs(1)));
             }
             None => {
-                behind = started.elapsed().saturating_sub(Duration::from_nanos(machine.now().ns()))
+                behind = started.elapsed().saturating_sub(Duration::from_nanos(machine.now().ns()));
             }
         }
     }
