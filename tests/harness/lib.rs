@@ -1,9 +1,10 @@
 //! What the integration tests share: random numbers, a minimal ELF writer, the oracle (QEMU) and
-//! running a bare-metal program on our own machine.
+//! running bare-metal programs on our own machine.
 //!
 //! Nothing here knows what a test checks; that is in `difftest/` and `guests.rs`.
 
 pub mod elf;
+pub mod guest;
 pub mod ours;
 pub mod qemu;
 pub mod rng;
