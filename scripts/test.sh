@@ -8,7 +8,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/lib.sh
 
-install_for_tests() { install_missing run && install_missing test; }
+install_for_tests() { install_missing run && install_missing test && tests/newest-qemu; }
 browser_tests() { (cd web && npm test); }
 doc_tests() { cargo test --release --workspace --doc; }
 

@@ -73,8 +73,8 @@ fn run(config: &MachineConfig, typed: &str, cuts: &[(Instant, Cut)]) -> (Machine
     let mut stops: Vec<_> = cuts.iter().chain([&input, &end]).collect();
     stops.sort_by_key(|stop| stop.0);
     for (at, cut) in stops {
-        let stop = machine.run(*at);
-        serial.extend(ours::serial(&machine.take_outputs()));
+        let (stop, outputs) = ours::run_until(&mut machine, *at);
+        serial.extend(ours::serial(&outputs));
         if stop != Stop::Until || *at == LIMIT {
             return (machine, serial, stop);
         }

@@ -27,11 +27,23 @@ pub fn run_bare(elf: &[u8], limit: Instant) -> Result<Run, String> {
         ..MachineConfig::default()
     };
     let mut machine = Machine::new(&config).map_err(|error| error.to_string())?;
-    let stop = machine.run(limit);
-    let serial = serial(&machine.take_outputs());
+    let (stop, outputs) = run_until(&mut machine, limit);
+    let serial = serial(&outputs);
     match stop {
         Stop::PowerOff { code } => Ok(Run { code, serial }),
         other => Err(format!("{other:?} at {} after {} bytes", machine.now(), serial.len())),
+    }
+}
+
+/// Runs a machine to `until` or to its end, however much it prints.
+pub fn run_until(machine: &mut Machine, until: Instant) -> (Stop, Vec<Output>) {
+    let mut outputs = Vec::new();
+    loop {
+        let stop = machine.run(until);
+        outputs.extend(machine.take_outputs());
+        if stop != Stop::Outputs {
+            return (stop, outputs);
+        }
     }
 }
 
