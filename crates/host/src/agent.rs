@@ -3,8 +3,8 @@
 //! Bytes and virtual time come in, bytes and events come out; nothing here does I/O. The protocol
 //! is QEMU's `docs/interop/qemu-ga-ref` and `qga/qapi-schema.json`: JSON objects, one per line, one
 //! command at a time. A session begins with `guest-sync-delimited`, whose answer follows a 0xFF
-//! byte, so that remains of an earlier session are told apart. What is asked of the agent, and when,
-//! is the business of `guest`; the commands are in [`commands`].
+//! byte, so that remains of an earlier session are told apart. What is asked of the agent, and
+//! when, is the business of `guest`; the commands are in [`commands`].
 
 use std::collections::VecDeque;
 

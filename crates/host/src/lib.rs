@@ -1,7 +1,7 @@
 //! Runs a lab in real time in its own process: pacing, host I/O, control socket, guest agent.
 //!
-//! From the inside out: [`lab`] is a machine with its guest ([`guest`], [`agent`], [`exec`]) and its
-//! [`pacing`], without any I/O; [`process`] is the process around it, with [`net_user`] and the
+//! From the inside out: [`lab`] is a machine with its guest ([`guest`], [`agent`], [`exec`]) and
+//! its [`pacing`], without any I/O; [`process`] is the process around it, with [`net_user`] and the
 //! socket that speaks [`protocol`]; [`machines`] keeps and starts those processes, and [`client`]
 //! talks to them.
 

@@ -75,7 +75,9 @@ pub enum NetError {
     #[error("{0} port forwards: at most {FORWARDS_MAX} are possible")]
     TooManyForwards(usize),
     /// A host port is not free.
-    #[error("cannot listen on port {} of {} for the guest's port {}", .0.host, .0.address, .0.guest)]
+    #[error(
+        "cannot listen on port {} of {} for the guest's port {}", .0.host, .0.address, .0.guest
+    )]
     Port(Forward, #[source] io::Error),
     /// passt is not installed.
     #[error("`--net user` needs passt; install it (Debian, Ubuntu: apt install passt)")]
