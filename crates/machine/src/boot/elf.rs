@@ -8,6 +8,7 @@ use object::read::elf::{FileHeader, ProgramHeader, SectionHeader, SectionTable, 
 
 use super::program::{Format, Piece, Program};
 use super::{BootError, Part};
+use crate::memory::RAM_BASE;
 
 type Header = FileHeader64<LittleEndian>;
 
@@ -49,9 +50,21 @@ pub(super) fn parse(part: Part, file: &[u8]) -> Result<Program<'_>, BootError> {
         entry: physical(entry).unwrap_or(entry),
         tohost: tohost.map(|addr| physical(addr).unwrap_or(addr)),
         fromhost: fromhost.map(|addr| physical(addr).unwrap_or(addr)),
-        pieces: segments.into_iter().map(|segment| segment.piece).collect(),
+        pieces: segments.into_iter().map(|segment| from_ram_base(segment.piece)).collect(),
         format: Format::Elf,
     })
+}
+
+/// A piece without what lies before RAM. Linkers that are only told where the code goes put the
+/// ELF's own headers into the page before it, and on QEMU's board those bytes go nowhere.
+fn from_ram_base(piece: Piece<'_>) -> Piece<'_> {
+    match RAM_BASE.checked_sub(piece.addr) {
+        Some(before) if before < piece.memory_bytes => {
+            let bytes = piece.bytes.get(before as usize..).unwrap_or_default();
+            Piece { addr: RAM_BASE, bytes, memory_bytes: piece.memory_bytes - before }
+        }
+        _ => piece,
+    }
 }
 
 struct Segment<'a> {

@@ -83,6 +83,18 @@ fn linux_gets_its_initrd_below_the_device_tree() {
 }
 
 #[test]
+fn elf_headers_before_ram_go_nowhere() {
+    let page: Vec<u8> = (0..4096_u32).map(|i| (i >> 4) as u8).collect();
+    let content = [page, vec![0x13; 16]].concat();
+    let start = RAM_BASE - 4096;
+    let segments = vec![(start, start, content, 4096 + 24)];
+    let elf = Elf { entry: RAM_BASE, segments, symbols: Vec::new() };
+    let (plan, ram) = boot(&config(16 * MIB, elf.bytes())).unwrap();
+    assert_eq!(plan.entry_pc, RAM_BASE);
+    assert_eq!(peek(&ram, RAM_BASE, 24), [&[0x13; 16][..], &[0; 8]].concat());
+}
+
+#[test]
 fn firmware_files_learn_where_the_kernel_is() {
     let check = |firmware: Vec<u8>, kernel: Option<Vec<u8>>, next_addr: u64| {
         let config = MachineConfig {
