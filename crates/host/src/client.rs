@@ -1,7 +1,7 @@
 //! A blocking client of a lab's control socket, for the command line and tests.
 //!
 //! Asynchronous users take the socket of [`open`] and use [`protocol::encode`] and
-//! [`protocol::Decoder`](crate::protocol::Decoder).
+//! [`protocol::Decoder`].
 
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};

@@ -11,7 +11,7 @@
 //! With a terminal, the command runs on one of [`TERMINALS`], and the shell around it holds `out`
 //! open instead, so that its closing tells of the end.
 //!
-//! This module owns one command ([`Exec`]); who asks the agent, and when, is in `guest`.
+//! This module owns one command; who asks the agent, and when, is in `guest`.
 
 use std::collections::VecDeque;
 

@@ -32,6 +32,9 @@ mod start;
 
 use clients::{CLIENTS_MAX, Client, ClientId};
 
+/// How long a new lab waits for somebody to look before it runs: a short program must not be over,
+/// and the lab gone, before its starter has connected.
+const AUDIENCE: Duration = Duration::from_secs(3);
 /// How long clients have to read the last events of a machine that has stopped.
 const FAREWELL: Duration = Duration::from_secs(2);
 
@@ -75,6 +78,8 @@ struct Process {
     started: WallInstant,
     /// Virtual time stands still for a client that does not read.
     held: bool,
+    /// Somebody has attached to a terminal or run a command, or was waited for long enough.
+    attended: bool,
     /// The guest's clock stood still while the machine was saved.
     clock_is_late: bool,
     /// Holds the lock of the folder while it lives, unless standard input does.
@@ -104,6 +109,17 @@ impl Process {
     }
 
     fn step(&mut self) -> Step {
+        if !self.attended {
+            let until = u64::try_from(AUDIENCE.as_nanos()).unwrap_or(u64::MAX);
+            let wall = self.wall_ns();
+            let looked_at = |client: &Client| !client.attached.is_empty();
+            self.attended =
+                wall >= until || !self.execs.is_empty() || self.clients.iter().any(looked_at);
+            if !self.attended {
+                return Step::Sleep { until_wall_ns: Some(until) };
+            }
+            self.lab.resume(wall);
+        }
         let held = self.clients.iter().any(Client::is_full);
         if self.held && !held && self.state == State::Running {
             let wall = self.wall_ns();

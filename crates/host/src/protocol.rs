@@ -1,9 +1,10 @@
 //! The control protocol between a lab's process and whoever uses the lab, over a Unix socket.
 //!
 //! A frame is a 4-byte big-endian length and that many bytes of postcard. The lab speaks first,
-//! with [`Event::Hello`]; from then on the client sends [`Request`]s and the lab sends [`Event`]s. This
-//! module owns the messages, their limits and the framing ([`encode`], [`Decoder`]), which do no
-//! I/O and so serve blocking and asynchronous users alike. Sockets are `client`'s and `lab`'s.
+//! with [`Event::Hello`]; from then on the client sends [`Request`]s and the lab sends [`Event`]s.
+//! This module owns the messages, their limits and the framing ([`encode`], [`Decoder`]), which do
+//! no I/O and so serve blocking and asynchronous users alike. Sockets are `client`'s and
+//! `process`'s.
 //!
 //! A client that reads slowly never holds up a terminal: when its buffer in the lab is full it
 //! loses terminal output and is told so ([`Event::ConsoleLost`]). Output of a command is never

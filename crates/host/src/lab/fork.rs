@@ -27,8 +27,8 @@ pub struct FreshIdentity {
 
 impl Lab {
     /// Forks the machine; this lab's goes on as if nothing had happened. Runs the fork unpaced
-    /// until its guest has taken the new identity. Commands that run belong to the original; the fork has
-    /// them without anybody listening.
+    /// until its guest has taken the new identity. Commands that run belong to the original; the
+    /// fork has them without anybody listening.
     ///
     /// # Errors
     /// [`LabError::Fresh`] when the guest could not take the identity, [`LabError::TimeLimit`] at

@@ -144,25 +144,11 @@ impl Process {
                 let (columns, rows) = (size.columns, size.rows);
                 self.lab.input(Input::Resize { console, columns, rows });
             }
-            Command::Exec { exec, spec } => self.exec(id, tag, exec, &spec)?,
-            Command::ExecInput { exec, bytes } => self.exec_input(id, exec, bytes)?,
-            Command::ExecEof { exec } => {
-                if let Some(key) = self.key(id, exec) {
-                    self.lab.guest().exec_eof(key);
-                }
-            }
-            Command::ExecResize { exec, size } => {
-                if let Some(key) = self.key(id, exec) {
-                    self.lab.guest().exec_resize(key, size);
-                }
-            }
-            Command::ExecSignal { exec, signal } => {
-                let now = self.lab.now();
-                if let Some(key) = self.key(id, exec) {
-                    let sent = self.lab.guest().exec_signal(key, signal, now);
-                    sent.map_err(|error| error.to_string())?;
-                }
-            }
+            Command::Exec { .. }
+            | Command::ExecInput { .. }
+            | Command::ExecEof { .. }
+            | Command::ExecResize { .. }
+            | Command::ExecSignal { .. } => self.exec_command(id, tag, command)?,
             Command::Power(Power::Shutdown) => self.shutdown(id, tag)?,
             Command::Power(power) => {
                 let stop = self.power(power)?;
@@ -195,6 +181,33 @@ impl Process {
             }
         }
         Ok(None)
+    }
+
+    /// The part of [`Process::command`] that is about a client's commands in the guest.
+    fn exec_command(&mut self, id: ClientId, tag: Tag, command: Command) -> Result<(), Refusal> {
+        match command {
+            Command::Exec { exec, spec } => self.exec(id, tag, exec, &spec)?,
+            Command::ExecInput { exec, bytes } => self.exec_input(id, exec, bytes)?,
+            Command::ExecEof { exec } => {
+                if let Some(key) = self.key(id, exec) {
+                    self.lab.guest().exec_eof(key);
+                }
+            }
+            Command::ExecResize { exec, size } => {
+                if let Some(key) = self.key(id, exec) {
+                    self.lab.guest().exec_resize(key, size);
+                }
+            }
+            Command::ExecSignal { exec, signal } => {
+                let now = self.lab.now();
+                if let Some(key) = self.key(id, exec) {
+                    let sent = self.lab.guest().exec_signal(key, signal, now);
+                    sent.map_err(|error| error.to_string())?;
+                }
+            }
+            _ => unreachable!("{command:?} is not about a command in the guest"),
+        }
+        Ok(())
     }
 
     fn attach(&mut self, id: ClientId, tag: Tag, console: ConsoleId) -> Result<(), Refusal> {

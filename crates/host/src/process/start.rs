@@ -68,6 +68,7 @@ pub(super) fn start(folder: &Path) -> Result<Process, StartError> {
         state: State::Starting,
         started: WallInstant::now(),
         held: false,
+        attended: false,
         clock_is_late,
         _lock: lock,
     })
