@@ -19,8 +19,10 @@ const LEFT_OUT: [&str; 8] = [
 
 /// Whether a file of a package goes into the image. Licences stay.
 fn wanted(path: &str) -> bool {
-    let doc = path.starts_with("usr/share/doc/");
-    let licence = doc && (path.ends_with("/copyright") || path.matches('/').count() == 3);
+    let licence = match path.strip_prefix("usr/share/doc/") {
+        None => false,
+        Some(rest) => rest.strip_suffix("/copyright").unwrap_or(rest).find('/').is_none(),
+    };
     licence || !LEFT_OUT.iter().any(|directory| path.starts_with(directory))
 }
 
@@ -100,6 +102,7 @@ mod tests {
         check("usr/bin/perl", true);
         check("usr/share/doc/perl", true);
         check("usr/share/doc/perl/copyright", true);
+        check("usr/share/doc/perl/examples/debian/copyright", false);
         check("usr/share/doc/perl/changelog.Debian.gz", false);
         check("usr/share/man/man1/perl.1.gz", false);
         check("usr/share/locale/de/LC_MESSAGES/x.mo", false);
