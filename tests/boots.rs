@@ -9,6 +9,7 @@ use stackvm_images::{BuildOptions, Cancel, ImageStore, machine_config};
 use stackvm_machine::digest::Digest;
 use stackvm_machine::instant::Ticks;
 use stackvm_machine::{ConsoleId, Firmware, Instant, Machine, MachineConfig, Output, Stop};
+use stackvm_tests::ours::Cut;
 use stackvm_tests::{Rng, ours};
 
 const OPENSBI: &str = "/usr/lib/riscv64-linux-gnu/opensbi/generic/fw_dynamic.bin";
@@ -123,25 +124,12 @@ fn u_boot_comes_up() {
     boot(&in_supervisor_mode, "Hit any key to stop autoboot");
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Cut {
-    Restore,
-    Thaw,
-}
-
 /// Boots for three virtual seconds, cut at these instants.
 fn digest(config: &MachineConfig, cuts: &[(Instant, Cut)]) -> Digest {
     let mut machine = Machine::new(config).expect("a machine");
     for (at, cut) in cuts {
         ours::run_until(&mut machine, *at);
-        machine = match cut {
-            Cut::Thaw => Machine::thaw(&machine.freeze()),
-            Cut::Restore => {
-                let mut saved = Vec::new();
-                machine.save(&mut saved).expect("memory takes everything");
-                Machine::restore(config, &mut saved.as_slice()).expect("what was just saved")
-            }
-        };
+        machine = cut.apply(machine, config);
     }
     ours::run_until(&mut machine, COMPARED);
     machine.digest()

@@ -10,6 +10,7 @@ use stackvm_machine::{
     ConsoleId, DiskConfig, Firmware, Input, Instant, Machine, MachineConfig, Stop,
 };
 use stackvm_tests::guest::{self, Level};
+use stackvm_tests::ours::Cut;
 use stackvm_tests::{Rng, ours};
 
 /// Longer than any guest takes.
@@ -55,21 +56,13 @@ fn config(guest: &Guest, harts: u32, definitions: &[String]) -> MachineConfig {
     }
 }
 
-/// What is done to the machine at a cut.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Cut {
-    Nothing,
-    Restore,
-    Thaw,
-}
-
 /// Runs to the end, stopping at `cuts` (in order) on the way.
 fn run(config: &MachineConfig, typed: &str, cuts: &[(Instant, Cut)]) -> (Machine, Vec<u8>, Stop) {
     let mut machine = Machine::new(config).expect("a machine");
     let mut serial = Vec::new();
     let mut typed = Some(typed).filter(|typed| !typed.is_empty());
-    let input = (INPUT_AT, Cut::Nothing);
-    let end = (LIMIT, Cut::Nothing);
+    let input = (INPUT_AT, Cut::None);
+    let end = (LIMIT, Cut::None);
     let mut stops: Vec<_> = cuts.iter().chain([&input, &end]).collect();
     stops.sort_by_key(|stop| stop.0);
     for (at, cut) in stops {
@@ -85,15 +78,7 @@ fn run(config: &MachineConfig, typed: &str, cuts: &[(Instant, Cut)]) -> (Machine
         {
             machine.input(Input::Console { console: ConsoleId::Serial, bytes: text.into() });
         }
-        machine = match cut {
-            Cut::Nothing => machine,
-            Cut::Thaw => Machine::thaw(&machine.freeze()),
-            Cut::Restore => {
-                let mut saved = Vec::new();
-                machine.save(&mut saved).expect("memory takes everything");
-                Machine::restore(config, &mut saved.as_slice()).expect("what was just saved")
-            }
-        };
+        machine = cut.apply(machine, config);
     }
     unreachable!("the last stop is the end");
 }
@@ -114,7 +99,7 @@ fn check(guest: &Guest) {
 fn check_cuts(config: &MachineConfig, guest: &Guest, whole: &mut Machine) {
     let digest = whole.digest();
     let mut rng = Rng::new(u64::from(config.harts));
-    for cut in [Cut::Nothing, Cut::Restore, Cut::Thaw] {
+    for cut in [Cut::None, Cut::Restore, Cut::Thaw] {
         let at = |rng: &mut Rng| Instant::from_ticks(rng.below(whole.now().ticks()));
         let cuts: Vec<_> = (0..CUTS).map(|_| (at(&mut rng), cut)).collect();
         let (mut machine, serial, stop) = run(config, guest.typed, &cuts);

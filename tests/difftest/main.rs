@@ -13,8 +13,9 @@ mod sequence;
 use std::{env, fs};
 
 use stackvm_machine::Instant;
+use stackvm_tests::ours::Cut;
 use stackvm_tests::qemu::Qemu;
-use stackvm_tests::{elf, ours};
+use stackvm_tests::{Rng, elf, ours};
 
 use crate::runtime::{Detail, Traps};
 use crate::sequence::Sequence;
@@ -212,4 +213,19 @@ fn illegal_instructions_report_their_bits() {
         }
     }
     assert!(seen > 1000, "only {seen} illegal instructions");
+}
+
+/// In the middle of anything (a reservation, a page walk's traces, a loop), saving and going on
+/// elsewhere changes nothing; nor does where a run is stopped.
+#[test]
+fn a_program_cut_anywhere_is_the_same() {
+    let sequences: Vec<_> = (0..150).map(|index| generate::sequence(9, index)).collect();
+    let elf = program(&sequences, Detail::Full);
+    let whole = ours::run_bare(&elf, LIMIT).expect("an end");
+    let mut rng = Rng::new(9);
+    for cut in [Cut::None, Cut::Restore, Cut::Thaw] {
+        let cuts: Vec<_> = (0..40).map(|_| rng.below(whole.end.ticks())).collect();
+        let pieces = ours::run_bare_cut(&elf, LIMIT, &cuts, cut).expect("an end");
+        assert!(pieces == whole, "{cut:?} at {cuts:?}");
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use stackvm_machine::digest::Digest;
 use stackvm_machine::{ConsoleId, Firmware, Instant, Machine, MachineConfig, Output, Stop};
 
 /// How a program ended and what it wrote to the UART.
@@ -11,6 +12,39 @@ pub struct Run {
     pub code: u32,
     /// UART output.
     pub serial: Vec<u8>,
+    /// When it ended.
+    pub end: Instant,
+    /// Of the machine at its end.
+    pub digest: Digest,
+}
+
+/// What is done to a machine in the middle of a run; nothing of it may show.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Cut {
+    /// It only stops.
+    None,
+    /// It is saved, and goes on as what was restored.
+    Restore,
+    /// It is frozen, and goes on as the fork.
+    Thaw,
+}
+
+impl Cut {
+    /// The machine that goes on.
+    ///
+    /// # Panics
+    /// When what was saved cannot be restored.
+    pub fn apply(self, mut machine: Machine, config: &MachineConfig) -> Machine {
+        match self {
+            Cut::None => machine,
+            Cut::Thaw => Machine::thaw(&machine.freeze()),
+            Cut::Restore => {
+                let mut saved = Vec::new();
+                machine.save(&mut saved).expect("memory takes everything");
+                Machine::restore(config, &mut saved.as_slice()).expect("what was just saved")
+            }
+        }
+    }
 }
 
 /// Runs a bare-metal ELF in M-mode, for at most `limit` of virtual time.
@@ -18,6 +52,14 @@ pub struct Run {
 /// # Errors
 /// That it did not end, with what it wrote so far.
 pub fn run_bare(elf: &[u8], limit: Instant) -> Result<Run, String> {
+    run_bare_cut(elf, limit, &[], Cut::None)
+}
+
+/// [`run_bare`], cut at these instants (in ticks, in any order).
+///
+/// # Errors
+/// As [`run_bare`].
+pub fn run_bare_cut(elf: &[u8], limit: Instant, cuts: &[u64], cut: Cut) -> Result<Run, String> {
     let config = MachineConfig {
         memory_bytes: 64 << 20,
         kernel: Some(Arc::new(elf.to_vec())),
@@ -27,11 +69,21 @@ pub fn run_bare(elf: &[u8], limit: Instant) -> Result<Run, String> {
         ..MachineConfig::default()
     };
     let mut machine = Machine::new(&config).map_err(|error| error.to_string())?;
+    let mut bytes = Vec::new();
+    let mut cuts = cuts.to_vec();
+    cuts.sort_unstable();
+    for at in cuts {
+        let (_, outputs) = run_until(&mut machine, Instant::from_ticks(at));
+        bytes.extend(serial(&outputs));
+        machine = cut.apply(machine, &config);
+    }
     let (stop, outputs) = run_until(&mut machine, limit);
-    let serial = serial(&outputs);
+    bytes.extend(serial(&outputs));
     match stop {
-        Stop::PowerOff { code } => Ok(Run { code, serial }),
-        other => Err(format!("{other:?} at {} after {} bytes", machine.now(), serial.len())),
+        Stop::PowerOff { code } => {
+            Ok(Run { code, serial: bytes, end: machine.now(), digest: machine.digest() })
+        }
+        other => Err(format!("{other:?} at {} after {} bytes", machine.now(), bytes.len())),
     }
 }
 
