@@ -168,3 +168,6 @@ impl<B: Bus> Runner<'_, B> {
         ram_page(pa, self.bus.ram_pages()).expect("split() looked")
     }
 }
+
+#[cfg(test)]
+mod tests;

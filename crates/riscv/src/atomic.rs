@@ -78,7 +78,9 @@ impl<B: Bus> Runner<'_, B> {
         };
         let pa = self.engine.translate(self.hart, self.bus, va, size.into(), Access::Store)?;
         self.hart.reservation = None;
-        let mut fails = reserved.addr != pa || reserved.size != size;
+        // LR reserves RAM alone, but a restored reservation may name anything.
+        let in_ram = ram_page(pa, self.bus.ram_pages()).is_some();
+        let mut fails = reserved.addr != pa || reserved.size != size || !in_ram;
         if !fails {
             let now = self.engine.read_ram(self.bus, pa);
             let now = if size == 4 { now >> (8 * (pa & 4)) & 0xffff_ffff } else { now };
@@ -208,3 +210,6 @@ fn combine_32(funct5: i32, old: u32, operand: u32) -> u32 {
         _ => combine_64(funct5, old.into(), operand.into()) as u32,
     }
 }
+
+#[cfg(test)]
+mod tests;

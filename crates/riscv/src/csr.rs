@@ -166,11 +166,24 @@ impl Csrs {
         if (self.mepc | self.sepc) & 1 != 0 || (self.mtvec | self.stvec) & 2 != 0 {
             return Err("misaligned trap address");
         }
-        if self.satp != self.legal_satp(self.satp) || self.fcsr > 0xff {
+        let satp_is_legal = match self.satp >> 60 {
+            0 => self.satp == 0,
+            8 => true,
+            9 => self.sv48,
+            _ => false,
+        };
+        if !satp_is_legal || self.fcsr > 0xff {
             return Err("satp or fcsr out of range");
         }
         if self.menvcfg & !envcfg::MACHINE != 0 || self.senvcfg & !envcfg::SUPERVISOR != 0 {
             return Err("environment bits that do not exist");
+        }
+        let reserved = |register| register & envcfg::CBIE == 2 << 4;
+        if reserved(self.menvcfg) || reserved(self.senvcfg) {
+            return Err("a reserved behaviour of CBO.INVAL");
+        }
+        if (self.mcounteren | self.scounteren) & !COUNTER_ENABLE != 0 {
+            return Err("counters that do not exist");
         }
         Ok(())
     }
@@ -392,3 +405,6 @@ impl Hart {
 fn legal_envcfg(new: u64, old: u64) -> u64 {
     if new & envcfg::CBIE == 2 << 4 { new & !envcfg::CBIE | old & envcfg::CBIE } else { new }
 }
+
+#[cfg(test)]
+mod tests;

@@ -331,3 +331,6 @@ fn op_fp(f: Fields) -> Op {
         _ => f.illegal(),
     }
 }
+
+#[cfg(test)]
+mod tests;

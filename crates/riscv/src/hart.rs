@@ -35,8 +35,9 @@ impl Privilege {
 
 /// The memory a successful LR reserved.
 ///
-/// SC fails iff another hart or a device stored to the line since, or the hart returned from a
-/// trap, or executed another SC, or memory no longer holds what LR read (a store of its own).
+/// SC fails iff another hart stored to the line or a device to the page since, or the hart returned
+/// from a trap, or executed another SC, or memory no longer holds what LR read (a store of its
+/// own), or its address or size are not those of LR.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Reservation {
     /// Physical address.
@@ -260,7 +261,11 @@ impl Hart {
         {
             return Err(InvalidHart("misaligned reservation"));
         }
+        if state.csr.hart_id != self.csr.hart_id || state.csr.sv48 != self.csr.sv48 {
+            return Err(InvalidHart("of another hart or without its translation modes"));
+        }
         state.csr.validate().map_err(InvalidHart)?;
+        state.pmp.validate().map_err(InvalidHart)?;
         self.x[..32].copy_from_slice(&state.x);
         self.f[..32].copy_from_slice(&state.f);
         self.pc = state.pc;
@@ -385,3 +390,6 @@ impl Hart {
         Exception::new(cause, 0)
     }
 }
+
+#[cfg(test)]
+mod tests;

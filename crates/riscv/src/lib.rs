@@ -22,6 +22,8 @@ pub mod pmp;
 pub mod run;
 pub mod softfloat;
 mod system;
+#[cfg(test)]
+mod testing;
 mod tlb;
 pub mod trap;
 

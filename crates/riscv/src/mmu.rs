@@ -231,3 +231,6 @@ fn leaf_allows(hart: &Hart, entry: u64, access: Access, mode: Privilege) -> bool
     };
     by_mode && by_kind
 }
+
+#[cfg(test)]
+mod tests;

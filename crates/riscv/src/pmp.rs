@@ -44,6 +44,15 @@ impl Pmp {
         pmp
     }
 
+    /// What is impossible in this state, if anything.
+    pub(crate) fn validate(&self) -> Result<(), &'static str> {
+        let reserved = |c: &u8| c & !WRITABLE != 0 || c & (READ | WRITE) == WRITE;
+        if self.config.iter().any(reserved) || self.addr.iter().any(|a| a & !ADDR_MASK != 0) {
+            return Err("memory protection that does not exist");
+        }
+        Ok(())
+    }
+
     /// The eight configuration bytes of `pmpcfg` number `index` (even ones only on RV64).
     pub(crate) fn config_csr(&self, index: usize) -> u64 {
         let mut bytes = [0; 8];

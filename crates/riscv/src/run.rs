@@ -112,7 +112,7 @@ impl<B: Bus> Runner<'_, B> {
         let pc = self.hart.pc;
         let page_va = pc & !(PAGE_BYTES - 1);
         let offset = pc & (PAGE_BYTES - 1);
-        let code = self.code_page(pc)?;
+        let (code, all_allowed) = self.code_page(pc)?;
         // SAFETY: `code_page` returns the address of a live page; nothing else refers to it now.
         let (page, known) = unsafe { ((*code).page, (*code).entry[offset as usize / 2]) };
         // SAFETY: the bus gives the address of a readable page; nothing writes to it while this
@@ -121,6 +121,11 @@ impl<B: Bus> Runner<'_, B> {
         if blocks::straddles(bytes, offset) {
             let bits = self.fetch_bits(pc)?;
             return Ok(Entered { op: self.engine.blocks.decode_straddling(bits), page_va });
+        }
+        if !all_allowed {
+            // Protection differs inside the page, so each instruction is asked for.
+            self.fetch_bits(pc)?;
+            return Ok(Entered { op: self.engine.blocks.decode_cut(bytes, offset, 1), page_va });
         }
         let block = if known != 0 { known } else { self.engine.blocks.decode(page, bytes, offset) };
         // SAFETY: block indexes come from the arena.
@@ -132,8 +137,8 @@ impl<B: Bus> Runner<'_, B> {
         Ok(Entered { op, page_va })
     }
 
-    /// The code page that `pc` is on, through the TLB.
-    fn code_page(&mut self, pc: u64) -> Result<*mut CodePage, Exception> {
+    /// The code page that `pc` is on, through the TLB, and whether all of it may be executed.
+    fn code_page(&mut self, pc: u64) -> Result<(*mut CodePage, bool), Exception> {
         if !self.engine.blocks.has_room() {
             self.engine.flush_code();
         }
@@ -145,7 +150,7 @@ impl<B: Bus> Runner<'_, B> {
             // SAFETY: pages live until `flush_code`, which empties the TLBs.
             let ram_page = unsafe { (*page).page };
             self.engine.watch(self.bus, ram_page, crate::engine::page_flag::CODE);
-            return Ok(page);
+            return Ok((page, true));
         }
         let (page, uniform) = self.translate_code(pc)?;
         let code = self.engine.blocks.page(page);
@@ -153,13 +158,13 @@ impl<B: Bus> Runner<'_, B> {
         if uniform {
             self.engine.tlbs[self.index].tables(context).insert_fetch(pc, code);
         }
-        Ok(code)
+        Ok((code, uniform))
     }
 
     /// Gives the block at `offset` of the page that `op`, its jump source, is on to `op.link`.
     #[inline(never)]
     fn link(&mut self, op: *mut Op, pc: u64) -> Option<*mut Op> {
-        let code = self.code_page(pc).ok()?;
+        let (code, _) = self.code_page(pc).ok().filter(|(_, all_allowed)| *all_allowed)?;
         // SAFETY: `code_page` returns the address of a live page.
         let known = unsafe { (*code).entry[(pc & (PAGE_BYTES - 1)) as usize / 2] };
         if known == 0 {
@@ -613,3 +618,6 @@ impl<B: Bus> Runner<'_, B> {
         Ok((page, Engine::page_is_uniform(self.hart, pa, Access::Fetch)))
     }
 }
+
+#[cfg(test)]
+mod tests;
