@@ -6,7 +6,7 @@ const ADVICE_UNPACK: &str = "unpack it and give the plain RISC-V Image or ELF";
 const ADVICE_RISCV: &str = "give a kernel for 64-bit RISC-V (riscv64)";
 const ADVICE_KERNEL: &str = "give an ELF or a RISC-V Linux Image";
 const ADVICE_RAW: &str =
-    "give an ELF or a RISC-V Linux Image; raw code for the start of RAM goes in as firmware";
+    "give an ELF or a RISC-V Linux Image; raw code is taken if the firmware is named as well";
 
 /// A format told by bytes at a fixed place.
 struct Format {

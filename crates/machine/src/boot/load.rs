@@ -15,6 +15,8 @@ const DEVICE_TREE_END_MAX: u64 = 0xc000_0000;
 /// Where the device tree would like to begin, and where it may if that is taken.
 const DEVICE_TREE_ALIGNS: [u64; 3] = [2 << 20, 4096, 8];
 const INITRD_ALIGN: u64 = 4096;
+/// Where firmware expects the kernel, from the start of RAM.
+const RAW_KERNEL_OFFSET: u64 = 2 << 20;
 
 /// Puts the files of `config` and the device tree of `board` into fresh `ram`.
 ///
@@ -31,7 +33,8 @@ pub fn load(
     if initrd_file.is_some_and(<[u8]>::is_empty) {
         return Err(BootError::Empty { part: Part::Initrd });
     }
-    let kernel = config.kernel.as_ref().map(|file| Program::kernel(file)).transpose()?;
+    let raw_addr = raw_kernel_addr(config);
+    let kernel = config.kernel.as_ref().map(|file| Program::kernel(file, raw_addr)).transpose()?;
     check_linux_memory(kernel.as_ref(), ram.size_bytes())?;
     let (firmware_kind, firmware) = choose_firmware(config, kernel.as_ref())?;
 
@@ -86,6 +89,17 @@ pub fn load(
         fromhost: htif.fromhost.filter(in_ram),
         firmware: firmware_kind,
     })
+}
+
+/// Where a kernel without a header goes, as on QEMU's `virt`: where RAM begins if nothing is below
+/// it, else 2 MiB behind. Only for those who say what is below: otherwise a file that is no kernel
+/// at all would be run.
+fn raw_kernel_addr(config: &MachineConfig) -> Option<u64> {
+    match config.firmware {
+        Some(Firmware::None) => Some(RAM_BASE),
+        Some(Firmware::Builtin | Firmware::File(_)) => Some(RAM_BASE + RAW_KERNEL_OFFSET),
+        None => None,
+    }
 }
 
 /// The firmware asked for, or else the one that fits the kernel.

@@ -38,26 +38,35 @@ pub(super) struct Piece<'a> {
 }
 
 impl<'a> Program<'a> {
-    /// Takes a kernel file apart: an ELF or a Linux `Image`.
-    pub(super) fn kernel(file: &'a [u8]) -> Result<Program<'a>, BootError> {
+    /// Takes a kernel file apart: an ELF, a Linux `Image`, or raw code if there is an address for
+    /// it.
+    pub(super) fn kernel(file: &'a [u8], raw_addr: Option<u64>) -> Result<Program<'a>, BootError> {
         if let Some(program) = known_format(Part::Kernel, file)? {
             return Ok(program);
         }
-        Err(identify::wrong_kernel(file))
+        match raw_addr {
+            Some(addr) => Program::raw(Part::Kernel, file, addr),
+            None => Err(identify::wrong_kernel(file)),
+        }
     }
 
     /// Takes a firmware file apart: an ELF, or raw code for the start of RAM.
     pub(super) fn firmware(file: &'a [u8]) -> Result<Program<'a>, BootError> {
-        if let Some(program) = known_format(Part::Firmware, file)? {
-            return Ok(program);
+        match known_format(Part::Firmware, file)? {
+            Some(program) => Ok(program),
+            None => Program::raw(Part::Firmware, file, RAM_BASE),
         }
-        if let Some(error) = identify::wrong_kind(Part::Firmware, file) {
+    }
+
+    /// Code without a header, unless it is recognisably something else.
+    fn raw(part: Part, file: &'a [u8], addr: u64) -> Result<Program<'a>, BootError> {
+        if let Some(error) = identify::wrong_kind(part, file) {
             return Err(error);
         }
         let memory_bytes = file.len() as u64;
         Ok(Program {
-            pieces: vec![Piece { addr: RAM_BASE, bytes: file, memory_bytes }],
-            entry: RAM_BASE,
+            pieces: vec![Piece { addr, bytes: file, memory_bytes }],
+            entry: addr,
             tohost: None,
             fromhost: None,
             format: Format::Raw,

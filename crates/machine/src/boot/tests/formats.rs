@@ -96,7 +96,7 @@ fn elfs_are_taken_apart_by_physical_address() {
         symbols: vec![("start", high), ("tohost", high + 0x2010), ("fromhost", high + 0x2018)],
     };
     let bytes = elf.bytes();
-    let program = Program::kernel(&bytes).unwrap();
+    let program = Program::kernel(&bytes, None).unwrap();
     let pieces: Vec<_> =
         program.pieces.iter().map(|piece| (piece.addr, piece.bytes, piece.memory_bytes)).collect();
     assert_eq!(
@@ -110,7 +110,7 @@ fn elfs_are_taken_apart_by_physical_address() {
 }
 
 #[test]
-fn only_firmware_may_be_raw() {
+fn firmware_may_be_raw() {
     let raw = vec![0x13, 0, 0, 0, 0x6f, 0, 0, 0];
     let program = Program::firmware(&raw).unwrap();
     assert_eq!((program.entry, program.format), (RAM_BASE, Format::Raw));

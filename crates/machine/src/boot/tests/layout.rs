@@ -95,6 +95,20 @@ fn elf_headers_before_ram_go_nowhere() {
 }
 
 #[test]
+fn a_raw_kernel_needs_a_named_firmware() {
+    let raw = vec![0x13; 128];
+    let check = |firmware, expected: Option<u64>| {
+        let config = MachineConfig { firmware, ..config(8 * MIB, raw.clone()) };
+        let entry = boot(&config).ok().map(|(plan, _)| plan.entry_pc);
+        assert_eq!(entry, expected);
+    };
+    check(None, None);
+    check(Some(Firmware::None), Some(RAM_BASE));
+    check(Some(Firmware::Builtin), Some(RAM_BASE + 2 * MIB));
+    check(Some(Firmware::File(Arc::new(vec![0x13; 64]))), Some(RAM_BASE));
+}
+
+#[test]
 fn firmware_files_learn_where_the_kernel_is() {
     let check = |firmware: Vec<u8>, kernel: Option<Vec<u8>>, next_addr: u64| {
         let config = MachineConfig {
