@@ -86,7 +86,7 @@ pub(crate) struct Run {
     #[arg(long, value_name = "builtin|none|FILE", conflicts_with = "image")]
     pub(crate) firmware: Option<String>,
     /// Memory, such as 512M or 1G [default: the image's, or 256M]
-    #[arg(long, value_name = "SIZE", value_parser = values::size)]
+    #[arg(long, value_name = "SIZE", value_parser = values::memory)]
     pub(crate) mem: Option<u64>,
     /// Number of harts (CPUs)
     #[arg(long, value_name = "N", default_value_t = 1)]

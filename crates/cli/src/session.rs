@@ -160,6 +160,8 @@ struct Session {
     /// Output on its way to this terminal.
     out: VecDeque<(Stream, Vec<u8>)>,
     out_open: bool,
+    agent: Agent,
+    power_off_wanted: bool,
     deadline: Option<Instant>,
     signals_seen: u32,
     end: Option<Result<End>>,
@@ -176,12 +178,17 @@ impl Session {
             Watch::Boot(name) => (Boot::new(&name, hint), true),
             Watch::Nothing => (Boot::silent(), false),
         };
+        // Whatever talks on the serial line is up from its first instruction.
+        let phase = match target {
+            Target::Console(ConsoleId::Serial) => Phase::Up,
+            _ => Phase::Booting,
+        };
         Session {
             target,
             raw,
             boot,
             follows_log,
-            phase: Phase::Booting,
+            phase,
             keys: Keys::default(),
             typed: Vec::new(),
             input_open: true,
@@ -189,6 +196,8 @@ impl Session {
             queue: VecDeque::new(),
             out: VecDeque::new(),
             out_open: true,
+            agent: Agent::Absent,
+            power_off_wanted: false,
             deadline: None,
             signals_seen: 0,
             end: None,
@@ -206,15 +215,13 @@ impl Session {
                 let console = *console;
                 self.queue.push_back((TAG_TARGET, Command::Attach { console }));
                 self.resize();
-                if agent == Agent::Up {
-                    self.up();
-                }
             }
             Target::Exec(spec) => {
                 let command = Command::Exec { exec: EXEC, spec: spec.clone() };
                 self.queue.push_back((TAG_TARGET, command));
             }
         }
+        self.agent(agent);
         self.state(state.clone());
     }
 
@@ -223,8 +230,7 @@ impl Session {
             Event::Hello(_) => {}
             Event::Reply { tag: Tag(tag), reply } => self.reply(tag, reply),
             Event::State(state) => self.state(state),
-            Event::Agent(Agent::Up) if matches!(self.target, Target::Console(_)) => self.up(),
-            Event::Agent(_) => {}
+            Event::Agent(agent) => self.agent(agent),
             Event::Console { console, bytes } => self.console(console, bytes),
             Event::ConsoleLost { bytes, .. } => {
                 self.say(&format!("[stackvm] {bytes} bytes of output were skipped here"));
@@ -326,13 +332,35 @@ impl Session {
                 Action::Help => self.say(keys::HELP),
                 Action::Detach => self.finish(End::Detached),
                 Action::Kill => self.finish(End::Killed),
-                Action::PowerOff => {
-                    self.say("[stackvm] asking the guest to switch off");
-                    self.queue.push_back((TAG_POWER, Command::Power(Power::Shutdown)));
-                }
+                Action::PowerOff => self.power_off(),
             }
         }
         self.pump();
+    }
+
+    /// Asks the guest to switch off; one that is about to have an agent is asked when it has.
+    fn power_off(&mut self) {
+        let has_agent = !matches!(self.target, Target::Console(ConsoleId::Serial));
+        if has_agent && self.agent == Agent::Absent {
+            self.power_off_wanted = true;
+            return self.say("[stackvm] asking the guest to switch off, as soon as it listens");
+        }
+        self.power_off_wanted = false;
+        self.say("[stackvm] asking the guest to switch off");
+        self.queue.push_back((TAG_POWER, Command::Power(Power::Shutdown)));
+    }
+
+    fn agent(&mut self, agent: Agent) {
+        self.agent = agent;
+        if agent == Agent::Absent {
+            return;
+        }
+        if matches!(self.target, Target::Console(_)) {
+            self.up();
+        }
+        if self.power_off_wanted {
+            self.power_off();
+        }
     }
 
     /// Moves what was typed into the queue, as far as the command takes it.

@@ -4,6 +4,7 @@ use std::net::Ipv4Addr;
 
 use stackvm_host::machines::check_name;
 use stackvm_host::net_user::Forward;
+use stackvm_machine::config::limits;
 use stackvm_machine::instant::{TICKS_PER_NS, Ticks};
 
 /// Bytes from `512M`, `1G`, `4096K` (powers of 1024; an `iB` or `B` after the letter is fine).
@@ -19,6 +20,17 @@ pub(crate) fn size(text: &str) -> Result<u64, String> {
     let number: u64 =
         number.parse().map_err(|_| format!("`{text}` is not a size: write it as 512M or 1G"))?;
     number.checked_mul(1 << shift).ok_or_else(|| format!("`{text}` is larger than any memory"))
+}
+
+/// A size that a machine's memory can have.
+pub(crate) fn memory(text: &str) -> Result<u64, String> {
+    let bytes = size(text)?;
+    let (least, most) = (limits::MEMORY_BYTES_MIN, limits::MEMORY_BYTES_MAX);
+    if (least..=most).contains(&bytes) && bytes.is_multiple_of(4096) {
+        return Ok(bytes);
+    }
+    let (least, most) = (show_size(least), show_size(most));
+    Err(format!("`{text}` of memory: a machine has from {least} to {most}, in steps of 4K"))
 }
 
 /// A span of virtual time from `5s`, `1.5s`, `300ms`, `20us`, `7ns`, `2m`; exact to a tick.
@@ -108,6 +120,10 @@ mod tests {
             check(bad, None);
         }
         assert!(size("512").unwrap_err().contains("512M"));
+        assert_eq!(memory("96M"), Ok(96 << 20));
+        for bad in ["1M", "1000G", "4097K", "x"] {
+            assert!(memory(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -74,16 +74,16 @@ impl Terminal {
         String::from_utf8_lossy(&self.screen.lock().expect("screen")).into_owned()
     }
 
-    /// Waits for text, and forgets the screen up to its end.
-    fn expect(&self, text: &str) {
+    /// Waits for text; returns the screen up to its end, and forgets it.
+    fn expect(&self, text: &str) -> String {
         let start = Instant::now();
         loop {
             {
                 let mut screen = self.screen.lock().expect("screen");
                 let found = screen.windows(text.len()).position(|window| window == text.as_bytes());
                 if let Some(at) = found {
-                    screen.drain(..at + text.len());
-                    return;
+                    let seen: Vec<u8> = screen.drain(..at + text.len()).collect();
+                    return String::from_utf8_lossy(&seen).into_owned();
                 }
             }
             assert!(start.elapsed() < ANSWER_LIMIT, "no {text:?} in {:?}", self.text());
@@ -200,13 +200,11 @@ fn the_guest_knows_the_size_of_the_window() {
     terminal.expect(PROMPT);
     resize(&terminal.keyboard, 123, 45);
     // The signal and the guest's interrupt take a moment that nobody announces.
-    let start = Instant::now();
-    while !terminal.text().contains("45 123") {
-        assert!(start.elapsed() < ANSWER_LIMIT, "{:?}", terminal.text());
+    eventually("the new size", || {
         terminal.keys("stty size\r");
-        terminal.expect(PROMPT);
-        std::thread::sleep(Duration::from_millis(50));
-    }
+        terminal.expect("\n");
+        terminal.expect(PROMPT).contains("45 123")
+    });
     terminal.keys("\x1dk");
     terminal.ends_with(0);
 }
