@@ -80,7 +80,7 @@ fn fields_keep_what_is_legal() {
     check(0x143, ONES, ONES);
     check(0x144, ONES, 0);
     check(0x14d, ONES, ONES);
-    check(0x180, 8 << 60 | (1 << 60) - 1, 8 << 60 | (1 << 60) - 1);
+    check(0x180, (8 << 60) | ((1 << 60) - 1), (8 << 60) | ((1 << 60) - 1));
     check(0x180, 9 << 60 | 5, 0); // Sv48 is not offered
     check(0x180, 1 << 60 | 5, 0);
     check(0x180, 5, 0); // bare

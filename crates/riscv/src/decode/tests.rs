@@ -152,7 +152,7 @@ fn any_bits_execute_or_trap() {
         let mut op = super::decode(bits | 3);
         op.place = 1;
         assert_eq!(op.len(), 4);
-        super::compressed::decode(bits as u16 & 0xfffc | (bits as u16 >> 2) % 3);
+        super::compressed::decode((bits as u16 & 0xfffc) | ((bits as u16 >> 2) % 3));
     }
     let mut rig = rig(SPIN);
     let mut illegal = 0;
