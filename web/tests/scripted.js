@@ -71,24 +71,28 @@ export class Scripted {
   }
 }
 
-let built;
+let scripted;
 function binary() {
-  built ??= process.env.SCRIPTED_SERVER ?? build();
-  return built;
+  scripted ??= process.env.SCRIPTED_SERVER ?? build("stackvm-server", "--example", "scripted");
+  return scripted;
 }
 
-function build() {
+/** Builds a program of the workspace as `make` does; returns its path. */
+export function build(packageName, kind, name) {
   // The server has the pages inside.
   if (!existsSync(`${ROOT}/web/dist/index.html`)) {
     execFileSync("npm", ["run", "build"], { cwd: `${ROOT}/web`, stdio: "ignore" });
   }
-  const args = "build -q -p stackvm-server --example scripted --message-format json".split(" ");
-  const messages = execFileSync("cargo", args, { cwd: ROOT, maxBuffer: 1 << 28 }).toString();
+  const args = ["build", "-q", "--release", "--message-format", "json", "-p", packageName];
+  const messages = execFileSync("cargo", [...args, kind, name], {
+    cwd: ROOT,
+    maxBuffer: 1 << 28,
+  }).toString();
   const artifacts = messages
     .trim()
     .split("\n")
     .map((line) => JSON.parse(line));
-  return artifacts.findLast((it) => it.target?.name === "scripted" && it.executable).executable;
+  return artifacts.findLast((it) => it.target?.name === name && it.executable).executable;
 }
 
 /** A new browser profile with one page that keeps what the browser complains about. */

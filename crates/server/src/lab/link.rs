@@ -55,9 +55,9 @@ pub(super) async fn connect(socket: &Path) -> Result<MachineLink, LinkError> {
     }
     let (link, event_sender, command_receiver) = MachineLink::pair();
     let carrier = Carrier { screens, events: event_sender };
-    // When the far side of either goes, so does the other, at the end of its next message.
-    tokio::spawn(carrier.clone().carry_events(hello, events));
-    tokio::spawn(carrier.carry_commands(command_receiver, requests));
+    // Only the first holds the way back, so that the end of the lab's events is seen as such.
+    tokio::spawn(carrier.carry_events(hello, events));
+    tokio::spawn(carry_commands(screens, command_receiver, requests));
     Ok(link)
 }
 
@@ -124,9 +124,22 @@ impl Screens {
             Screen::Log => ConsoleId::Serial,
         }
     }
+
+    fn request(self, command: MachineCommand) -> (Tag, Command) {
+        match command {
+            MachineCommand::Input { screen, bytes } => {
+                (OTHER, Command::Type { console: self.console(screen), bytes })
+            }
+            MachineCommand::Resize(Size { columns, rows }) => {
+                let size = lab::Size { columns, rows };
+                (OTHER, Command::Resize { console: self.terminal, size })
+            }
+            MachineCommand::Shutdown => (SHUTDOWN, Command::Power(Power::Shutdown)),
+            MachineCommand::Kill => (OTHER, Command::Power(Power::Kill)),
+        }
+    }
 }
 
-#[derive(Clone)]
 struct Carrier {
     screens: Screens,
     events: mpsc::Sender<MachineEvent>,
@@ -147,19 +160,6 @@ impl Carrier {
             // At an error as at an end nothing more comes; the conductor says so.
             let Ok(Some(event)) = events.next().await else { return };
             news = self.translate(event);
-        }
-    }
-
-    async fn carry_commands(
-        self,
-        mut commands: mpsc::Receiver<MachineCommand>,
-        mut requests: Requests,
-    ) {
-        while let Some(command) = commands.recv().await {
-            let (tag, command) = self.request(command);
-            if requests.send(tag, command).await.is_err() {
-                return;
-            }
         }
     }
 
@@ -197,18 +197,17 @@ impl Carrier {
             State::Stopped(reason) => vec![stopped(reason)],
         }
     }
+}
 
-    fn request(&self, command: MachineCommand) -> (Tag, Command) {
-        match command {
-            MachineCommand::Input { screen, bytes } => {
-                (OTHER, Command::Type { console: self.screens.console(screen), bytes })
-            }
-            MachineCommand::Resize(Size { columns, rows }) => {
-                let size = lab::Size { columns, rows };
-                (OTHER, Command::Resize { console: self.screens.terminal, size })
-            }
-            MachineCommand::Shutdown => (SHUTDOWN, Command::Power(Power::Shutdown)),
-            MachineCommand::Kill => (OTHER, Command::Power(Power::Kill)),
+async fn carry_commands(
+    screens: Screens,
+    mut commands: mpsc::Receiver<MachineCommand>,
+    mut requests: Requests,
+) {
+    while let Some(command) = commands.recv().await {
+        let (tag, command) = screens.request(command);
+        if requests.send(tag, command).await.is_err() {
+            return;
         }
     }
 }
@@ -226,3 +225,6 @@ fn stopped(reason: StopReason) -> MachineEvent {
     };
     MachineEvent::Stopped { reason }
 }
+
+#[cfg(test)]
+mod tests;
