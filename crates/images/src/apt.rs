@@ -35,8 +35,8 @@ const LISTS_FRESH: Duration = Duration::from_secs(600);
 pub enum AptError {
     /// The host has no apt.
     #[error(
-        "this host has no apt; build the image on a Debian machine, `stackvm image export` it there \
-         and `stackvm image import` it here"
+        "this host has no apt; build the image on a Debian machine, `stackvm image export` it \
+         there and `stackvm image import` it here"
     )]
     NoApt,
     /// No Debian mirror is configured.
@@ -56,7 +56,8 @@ pub enum AptError {
     NoKeyring,
     /// The mirror cannot be reached.
     #[error(
-        "the mirror {mirror} cannot be reached: {detail}; check the network, or name another with `--mirror URL`"
+        "the mirror {mirror} cannot be reached: {detail}; check the network, or name another with \
+         `--mirror URL`"
     )]
     NoNetwork {
         /// Which mirror.

@@ -34,6 +34,9 @@ pub enum DebError {
     },
 }
 
+/// An installed file of a package, as its tar stream has it.
+pub type FileEntry<'a> = tar::Entry<'a, Box<dyn Read>>;
+
 /// A package file whose members were found.
 #[derive(Debug)]
 pub struct Deb {
@@ -118,7 +121,7 @@ impl Deb {
     /// [`DebError`], also for errors of `visit` itself.
     pub fn each_file(
         &self,
-        visit: &mut dyn FnMut(&mut tar::Entry<'_, Box<dyn Read>>) -> io::Result<()>,
+        visit: &mut dyn FnMut(&mut FileEntry<'_>) -> io::Result<()>,
     ) -> Result<(), DebError> {
         let io = |source| DebError::Io { path: self.path.clone(), source };
         let mut archive = tar::Archive::new(self.data()?);

@@ -28,7 +28,7 @@ const FILES: [(&str, u32, &str); 8] = [
     ("etc/fstab", 0o644, include_str!("guest/debian/fstab")),
     ("etc/hosts", 0o644, "127.0.0.1 localhost\n127.0.1.1 debian\n::1 localhost\n"),
     ("etc/network/interfaces", 0o644, include_str!("guest/debian/interfaces")),
-    ("etc/default/locale", 0o644, "LANG=C.UTF-8\n"),
+    ("etc/locale.conf", 0o644, "LANG=C.UTF-8\n"),
     (
         "etc/systemd/system/serial-getty@hvc0.service.d/autologin.conf",
         0o644,
@@ -265,7 +265,7 @@ fn write_packages(
         }
         base.finish()
     })
-    .map_err(fail)?;
+    .or_else(|error| job.check().map_err(BuildError::from).and(Err(fail(error).into())))?;
     for (index, (package, path)) in system.iter().enumerate() {
         job.check()?;
         job.advance(Phase::Unpack, done, total, format!("repacking {}", package.name));

@@ -80,8 +80,8 @@ impl IsoWriter {
         let mut terminator = vec![0; SECTOR];
         terminator[..7].copy_from_slice(b"\xffCD001\x01");
         self.out.write_all(&terminator)?;
-        for sector in [root_sector.to_le_bytes(), root_sector.to_be_bytes()] {
-            let parent = if sector == root_sector.to_le_bytes() { [1, 0] } else { [0, 1] };
+        let little = (root_sector.to_le_bytes(), [1, 0]);
+        for (sector, parent) in [little, (root_sector.to_be_bytes(), [0, 1])] {
             let mut table = vec![0; SECTOR];
             table[0] = 1;
             table[2..6].copy_from_slice(&sector);

@@ -103,7 +103,8 @@ fn unknown_message(name: &str, have: &[String]) -> String {
     let hint = nearest.map(|(_, nearest)| format!("; did you mean {nearest:?}?"));
     let existing = if have.is_empty() { "none yet".to_owned() } else { have.join(", ") };
     format!(
-        "no image is named {name:?}{}; images here: {existing}; `stackvm image build {}` builds one",
+        "no image is named {name:?}{}; images here: {existing}; `stackvm image build {}` builds \
+         one",
         hint.unwrap_or_default(),
         BUILDABLE.join("|"),
     )

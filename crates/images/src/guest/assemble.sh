@@ -82,7 +82,7 @@ inside passwd -d root
 inside systemctl -q enable ssh-host-keys.service
 inside systemctl -q set-default multi-user.target
 inside systemctl -q mask serial-getty@ttyS0.service apt-daily.timer apt-daily-upgrade.timer \
-    e2scrub_all.timer fstrim.timer dpkg-db-backup.timer
+    e2scrub_all.timer e2scrub_reap.service fstrim.timer dpkg-db-backup.timer
 inside systemctl -q disable getty@tty1.service
 
 # What a copy must not share, and what differs between two makings.
@@ -92,6 +92,8 @@ rm -f usr/sbin/policy-rc.d etc/stackvm-kernel etc/ssh/ssh_host_* var/lib/systemd
     var/log/apt/* var/cache/ldconfig/aux-cache etc/.pwd.lock
 rm -f etc/*- var/lib/apt/lists/lock var/cache/apt/*.bin
 : >etc/machine-id
+# Says that nothing in /usr is newer than what was made from it, which a first boot would redo.
+inside /usr/lib/systemd/systemd-update-done
 cd /
 
 step 'writing the disk'
