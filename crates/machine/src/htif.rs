@@ -92,3 +92,6 @@ impl Machine {
         let _ = self.board.ram.write(addr, &value.to_le_bytes());
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -17,6 +17,8 @@ pub mod memory;
 pub mod persist;
 mod reset;
 mod sbi;
+#[cfg(any(test, feature = "fuzz"))]
+mod testing;
 
 pub use config::{ConfigError, DiskConfig, Firmware, MachineConfig};
 pub use instant::Instant;

@@ -421,7 +421,7 @@ impl Machine {
     }
 
     /// Has the caches forget what devices wrote over.
-    fn forget_written(&mut self) {
+    pub(crate) fn forget_written(&mut self) {
         for page in self.board.ram.take_written() {
             self.engine.device_wrote(RamPage(page), &mut self.harts);
         }
@@ -463,3 +463,6 @@ fn check(config: &MachineConfig) -> Result<(), ConfigError> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

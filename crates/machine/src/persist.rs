@@ -10,13 +10,16 @@
 //! and 4096 bytes, ended by the page number `u64::MAX`; at last the machine's digest (32 bytes).
 //! Pages of zeroes in RAM and blocks that the guest has not written are left out.
 
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
+
 use std::io::{self, Read, Write};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use stackvm_riscv::HartState;
+use stackvm_riscv::{Hart, HartState};
 
 use crate::boot::FirmwareKind;
 use crate::config::{ConfigError, MachineConfig};
@@ -189,6 +192,18 @@ impl Machine {
     /// # Errors
     /// See [`RestoreError`].
     pub fn restore(config: &MachineConfig, source: &mut dyn Read) -> Result<Machine, RestoreError> {
+        let mut machine = Machine::read(config, source)?;
+        let mut expected = [0; 32];
+        source.read_exact(&mut expected)?;
+        let found = machine.digest();
+        if *found.as_bytes() != expected {
+            return Err(RestoreError::Digest { found, expected: Digest::from_bytes(expected) });
+        }
+        Ok(machine)
+    }
+
+    /// Reads all but the digest.
+    fn read(config: &MachineConfig, source: &mut dyn Read) -> Result<Machine, RestoreError> {
         let mut head = [0; 16];
         source.read_exact(&mut head)?;
         if head[..8] != MAGIC {
@@ -200,6 +215,7 @@ impl Machine {
         let mut machine = Machine::assemble(config)?;
         let pages = machine.board.ram.size_bytes() / PAGE_BYTES as u64;
         while let Some((page, bytes)) = read_page(source, pages, "RAM")? {
+            machine.board.ram.reserve(1).map_err(ConfigError::HostMemory)?;
             let addr = crate::memory::RAM_BASE + page * PAGE_BYTES as u64;
             machine.board.ram.write(addr, &*bytes).expect("the page is inside RAM");
         }
@@ -216,12 +232,6 @@ impl Machine {
         }
         machine.set_overlays(overlays)?;
         machine.set_state(state)?;
-        let mut expected = [0; 32];
-        source.read_exact(&mut expected)?;
-        let found = machine.digest();
-        if *found.as_bytes() != expected {
-            return Err(RestoreError::Digest { found, expected: Digest::from_bytes(expected) });
-        }
         Ok(machine)
     }
 
@@ -295,7 +305,7 @@ impl Machine {
             htif: self.htif.clone(),
             off: self.off,
             runs: self.runs.clone(),
-            harts: self.harts.iter().map(stackvm_riscv::Hart::save).collect(),
+            harts: self.harts.iter().map(Hart::save).collect(),
             uart: board.uart.save(),
             clint: board.clint.save(),
             plic: board.plic.save(),
@@ -311,9 +321,11 @@ impl Machine {
         self.check_shape(&state)?;
         for (hart, saved) in self.harts.iter_mut().zip(&state.harts) {
             hart.restore(saved).map_err(|error| RestoreError::Invalid(error.to_string()))?;
-            if self.config.sv48 {
-                hart.offer_sv48();
-            }
+        }
+        // Each instruction takes a tick at least, so no counter of them can overflow.
+        let steps = self.harts.iter().map(Hart::steps);
+        if steps.map(u128::from).sum::<u128>() > state.now.ticks().into() {
+            return Err(RestoreError::Invalid("more instructions than ticks passed".into()));
         }
         let board = &mut self.board;
         board.uart.restore(state.uart)?;
@@ -432,3 +444,6 @@ fn read_page(
     source.read_exact(&mut bytes[..])?;
     Ok(Some((number, bytes)))
 }
+
+#[cfg(test)]
+mod tests;

@@ -281,3 +281,6 @@ fn in_ram(machine: &Machine, addr: u64, len: u64) -> bool {
         .and_then(|start| start.checked_add(len))
         .is_some_and(|end| end <= ram.size_bytes())
 }
+
+#[cfg(test)]
+mod tests;

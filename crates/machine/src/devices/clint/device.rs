@@ -57,10 +57,14 @@ impl Clint {
         self.mtime(now) >= self.mtimecmp(hart)
     }
 
-    /// The instant after `now` at which `mtime` reaches `target`; `None` when it already has, or
-    /// when that is beyond [`Instant::MAX`]. Good for `stimecmp` as well.
+    /// The instant after `now` at which `mtime` reaches `target` or, when it already has, wraps
+    /// around to below it; `None` when that is beyond [`Instant::MAX`]. Good for `stimecmp` as
+    /// well.
     pub fn deadline_of(&self, target: u64, now: Instant) -> Option<Instant> {
-        let ahead = target.checked_sub(self.mtime(now)).filter(|&steps| steps > 0)?;
+        let mtime = self.mtime(now);
+        // A guest may write `mtime`, so that it wraps around soon.
+        let change = if mtime < target { target } else { 0 };
+        let ahead = Some(change.wrapping_sub(mtime)).filter(|&steps| target > 0 && steps > 0)?;
         let at = Instant::from_mtime(now.mtime().saturating_add(ahead));
         (at < Instant::MAX).then_some(at)
     }
