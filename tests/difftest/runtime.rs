@@ -26,6 +26,9 @@ pub(crate) mod csrs {
     pub(crate) const MTVEC: u32 = 0x305;
     pub(crate) const MCOUNTEREN: u32 = 0x306;
     pub(crate) const MENVCFG: u32 = 0x30a;
+    pub(crate) const SIE: u32 = 0x104;
+    pub(crate) const SIP: u32 = 0x144;
+    pub(crate) const MIP: u32 = 0x344;
     pub(crate) const MSCRATCH: u32 = 0x340;
     pub(crate) const MEPC: u32 = 0x341;
     pub(crate) const MCAUSE: u32 = 0x342;
@@ -49,6 +52,9 @@ const MRET: u32 = 0x3020_0073;
 const WFI: u32 = 0x1050_0073;
 const FENCE_I: u32 = op::MISC_MEM | 1 << 12;
 const SFENCE_VMA: u32 = 0x1200_0073;
+/// Software and external interrupts of S-mode, the ones that code can raise.
+pub(crate) const INTERRUPTS: u64 = 0x202;
+const BGE: u32 = 5;
 /// Marks the log entries of the S-mode handler.
 pub(crate) const LOGGED_IN_S: u64 = 1 << 62;
 /// The multiplier of the runtime's hash and of the pattern that fills the scratch memory.
@@ -113,6 +119,7 @@ fn restore(asm: &mut Asm, frame: i64) {
 /// register is free to hold the mask. `sscratch` holds the frame's address for both handlers.
 fn m_handler(asm: &mut Asm, traps: Traps, resume: Label, finish: Label) -> Label {
     let (skip, go_on, end, end_from_s) = (asm.label(), asm.label(), asm.label(), asm.label());
+    let exception = asm.label();
     let entry = asm.here();
     asm.emit(csr(1, SP, csrs::MSCRATCH, SP));
     asm.emit(csr(3, SP, csrs::MSTATUS, SP));
@@ -130,6 +137,13 @@ fn m_handler(asm: &mut Asm, traps: Traps, resume: Label, finish: Label) -> Label
     asm.beq(T3, T4, end);
     asm.li(T4, S_END);
     asm.beq(T3, T4, end_from_s);
+    asm.branch(BGE, T1, ZERO, exception);
+    // An interrupt: logged and cleared.
+    log_trap(asm, end);
+    asm.li(T4, INTERRUPTS);
+    asm.emit(csr(3, ZERO, csrs::MIP, T4));
+    asm.jump(resume);
+    asm.bind(exception);
     log_trap(asm, end);
     branch_unless_fetch_fault(asm, skip);
     asm.ld(T3, SP, M_FRAME + 8 * i64::from(RA));
@@ -168,6 +182,7 @@ fn restore_and_mret(asm: &mut Asm) {
 
 fn s_handler(asm: &mut Asm, traps: Traps) -> Label {
     let (skip, go_on, end) = (asm.label(), asm.label(), asm.label());
+    let exception = asm.label();
     let entry = asm.here();
     asm.emit(csr(1, SP, csrs::SSCRATCH, SP));
     save(asm, 0);
@@ -184,7 +199,14 @@ fn s_handler(asm: &mut Asm, traps: Traps) -> Label {
     asm.beq(T3, T4, end);
     asm.sd(T0, SP, slot::SSTATUS);
     asm.li(T5, LOGGED_IN_S);
+    asm.addi(T4, T1, 0);
     asm.emit(r_type(op::OP, 6, 0, T1, T1, T5));
+    asm.branch(BGE, T4, ZERO, exception);
+    // An interrupt: logged, and off from here on, since S-mode cannot clear every one.
+    log_trap(asm, end);
+    asm.csrw(csrs::SIE, ZERO);
+    asm.jump(go_on);
+    asm.bind(exception);
     log_trap(asm, end);
     asm.ld(T1, SP, slot::CAUSE);
     branch_unless_fetch_fault(asm, skip);

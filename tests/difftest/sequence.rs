@@ -18,7 +18,7 @@ pub(crate) mod field {
     /// What is written to [`CSRS`], in that order.
     pub(crate) const CSR_VALUES: i64 = 40;
     /// `mstatus` first: floating point must be on while its registers are loaded.
-    pub(crate) const CSRS: [u32; 18] = [
+    pub(crate) const CSRS: [u32; 21] = [
         csrs::MSTATUS,
         csrs::SATP,
         csrs::MEDELEG,
@@ -37,6 +37,9 @@ pub(crate) mod field {
         csrs::STVAL,
         csrs::MCAUSE,
         csrs::MTVAL,
+        csrs::MIDELEG,
+        csrs::MIE,
+        csrs::MIP,
     ];
     /// `x0` to `x31`.
     pub(crate) const REGS: i64 = CSR_VALUES + 8 * CSRS.len() as i64;

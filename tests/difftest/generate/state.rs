@@ -5,7 +5,7 @@ use stackvm_tests::Rng;
 use super::{Generator, Mode, POINTERS, Space};
 use crate::asm::{i_type, op};
 use crate::layout::*;
-use crate::runtime::csrs;
+use crate::runtime::{INTERRUPTS, csrs};
 use crate::sequence::Sequence;
 
 mod pte {
@@ -95,6 +95,12 @@ const DOUBLES: [u64; 22] = [
     0x36a0_0000_0000_0000, // smallest subnormal single
     0x380f_ffff_ffff_ffff, // just below the smallest normal single
 ];
+
+/// The one interrupt of a sequence: of two, QEMU takes the one with the lower number first, where
+/// the specification has external before software.
+pub(super) fn interrupt_of(index: u64) -> u64 {
+    if index % 2 == 0 { INTERRUPTS & 0xff } else { INTERRUPTS & !0xff }
+}
 
 pub(super) fn integer(rng: &mut Rng) -> u64 {
     match rng.below(4) {
@@ -303,6 +309,14 @@ impl Generator {
         set.push((csrs::MCOUNTEREN, rng.below(8)));
         set.push((csrs::SCOUNTEREN, rng.below(8)));
         set.push((csrs::SEPC, rng.next() & !1));
+        if rng.one_in(4) {
+            // MPIE, SPIE, SIE; what is pending comes at once.
+            mstatus |= rng.next() & 0xa2;
+            let interrupt = interrupt_of(self.sequence.index);
+            for number in [csrs::MIDELEG, csrs::MIE, csrs::MIP] {
+                set.push((number, rng.next() & interrupt));
+            }
+        }
         self.sequence.mstatus = mstatus;
         self.sequence.csrs = set;
         // An access that only begins in an entry fails in every mode; QEMU lets M-mode pass.

@@ -14,7 +14,7 @@ const READABLE: [u32; 21] = [
     0x002, // frm
     0x003, // fcsr
     csrs::SSTATUS,
-    0x104, // sie
+    csrs::SIE,
     csrs::SCOUNTEREN,
     csrs::SENVCFG,
     csrs::SEPC,
@@ -57,6 +57,7 @@ impl Generator {
             6 => self.forbidden_csr(),
             7 | 8 => self.write_csr(),
             9 | 10 => self.change_status(),
+            11 if self.rng.one_in(2) => self.interrupts(),
             11 => self.fence(),
             12 => self.environment(),
             13 => self.change_page_table(),
@@ -129,6 +130,33 @@ impl Generator {
         }
         let mut words = li(via, fields);
         words.push(csr(f3, rd, number, via));
+        self.sequence.push_all(&words);
+    }
+
+    /// Raises, enables and delegates interrupts, or waits for one that is pending.
+    fn interrupts(&mut self) {
+        const WFI: u32 = 0x1050_0073;
+        const MSTATUS_MIE: u32 = 1 << 3;
+        let interrupt = state::interrupt_of(self.sequence.index);
+        let (via, bits) = (self.rd_not_zero(), self.rng.next() & interrupt);
+        // Other bits of `mip` follow timers, so nothing is read.
+        let f3 = self.rng.pick(&[2, 3]);
+        let mut words = li(via, bits);
+        match (self.mode, self.rng.below(4)) {
+            (Mode::Machine, 0) => {
+                words = vec![csr(7, 0, csrs::MSTATUS, MSTATUS_MIE)];
+                words.extend(li(via, interrupt));
+                words.push(csr(2, 0, csrs::MIE, via));
+                words.push(csr(2, 0, csrs::MIP, via));
+                words.push(WFI);
+            }
+            (Mode::Machine, 1) => words.push(csr(f3 + 4, 0, csrs::MSTATUS, MSTATUS_MIE)),
+            (Mode::Machine, _) => {
+                let number = self.rng.pick(&[csrs::MIP, csrs::MIE, csrs::MIDELEG]);
+                words.push(csr(f3, 0, number, via));
+            }
+            _ => words.push(csr(f3, 0, self.rng.pick(&[csrs::SIP, csrs::SIE]), via)),
+        }
         self.sequence.push_all(&words);
     }
 
