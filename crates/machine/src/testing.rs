@@ -10,6 +10,7 @@ use std::sync::Arc;
 use crate::boot::FirmwareKind;
 use crate::config::{DiskConfig, MachineConfig};
 use crate::devices::disk::MemorySource;
+#[cfg(test)]
 use crate::io::Output;
 use crate::machine::{HartRun, Machine};
 use crate::memory::RAM_BASE;

@@ -154,7 +154,7 @@ fn prod(machine: &mut Machine, bytes: &[u8]) {
         let size = 1u8 << (number & 3);
         // The finisher, the first, would end it all.
         let (base, len) = REGISTERS[(number >> 8) as usize % (REGISTERS.len() - 1) + 1];
-        let addr = base + (number >> 16) % len & !u64::from(size - 1);
+        let addr = (base + (number >> 16) % len) & !u64::from(size - 1);
         let ticks = machine.now().ticks();
         let _ = machine.board.load(addr, size, ticks);
         let _ = machine.board.store(addr, size, next() >> (number & 56), ticks);

@@ -51,7 +51,7 @@ fn calls_answer() {
     for known in [0, 8, BASE, TIME, IPI, RFENCE, HSM, SRST, DBCN] {
         check(BASE, 3, &[known], (SUCCESS, 1));
     }
-    for unknown in [9, 0xf, 0x504d_55, 0x5355_5350, u64::MAX] {
+    for unknown in [9, 0xf, 0x0050_4d55, 0x5355_5350, u64::MAX] {
         check(BASE, 3, &[unknown], (SUCCESS, 0));
     }
     for function in 4..7 {
