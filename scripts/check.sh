@@ -5,9 +5,17 @@ cd "$(dirname "$0")/.."
 . scripts/lib.sh
 
 pages_types() { (cd web && npm run check); }
+# The first floor runs in browsers as well, so it must compile for them.
+browser_floor() {
+    local target=wasm32-unknown-unknown
+    [ -d "$(rustc --print sysroot)/lib/rustlib/$target" ] || rustup target add "$target" ||
+        fail "the Rust target $target is not installed" "rustup target add $target"
+    cargo check --release --target "$target" -p stackvm-riscv -p stackvm-machine
+}
 
 need_tools
 section "format" cargo fmt --all --check
 section "pages: build" scripts/web.sh
 section "pages: types" pages_types
+section "first floor for browsers" browser_floor
 section "lints" cargo clippy --release --workspace --all-targets -- -D warnings
