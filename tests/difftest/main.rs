@@ -4,6 +4,7 @@
 //! `STACKVM_DIFF_SEED` repeats a run, `STACKVM_DIFF_COUNT` sets the number of sequences.
 
 mod asm;
+mod csrs;
 mod generate;
 mod layout;
 mod record;

@@ -3,42 +3,10 @@
 
 use crate::asm::{A0, A1, A2, A3, Asm, Label, RA, S0, S1, SP, T0, T1, T2, T3, T4, T5, ZERO};
 use crate::asm::{csr, i_type, op, r_type, s_type};
+use crate::csrs;
 use crate::layout::*;
 use crate::record::{LOG_ENTRY_WORDS, TRAPS_MAX, WORDS_FIXED};
 use crate::sequence::field;
-
-/// Numbers of the CSRs that the runtime uses.
-pub(crate) mod csrs {
-    pub(crate) const FCSR: u32 = 0x003;
-    pub(crate) const SSTATUS: u32 = 0x100;
-    pub(crate) const STVEC: u32 = 0x105;
-    pub(crate) const SCOUNTEREN: u32 = 0x106;
-    pub(crate) const SENVCFG: u32 = 0x10a;
-    pub(crate) const SSCRATCH: u32 = 0x140;
-    pub(crate) const SEPC: u32 = 0x141;
-    pub(crate) const SCAUSE: u32 = 0x142;
-    pub(crate) const STVAL: u32 = 0x143;
-    pub(crate) const SATP: u32 = 0x180;
-    pub(crate) const MSTATUS: u32 = 0x300;
-    pub(crate) const MEDELEG: u32 = 0x302;
-    pub(crate) const MIDELEG: u32 = 0x303;
-    pub(crate) const MIE: u32 = 0x304;
-    pub(crate) const MTVEC: u32 = 0x305;
-    pub(crate) const MCOUNTEREN: u32 = 0x306;
-    pub(crate) const MENVCFG: u32 = 0x30a;
-    pub(crate) const SIE: u32 = 0x104;
-    pub(crate) const SIP: u32 = 0x144;
-    pub(crate) const MIP: u32 = 0x344;
-    pub(crate) const MSCRATCH: u32 = 0x340;
-    pub(crate) const MEPC: u32 = 0x341;
-    pub(crate) const MCAUSE: u32 = 0x342;
-    pub(crate) const MTVAL: u32 = 0x343;
-    pub(crate) const MHARTID: u32 = 0xf14;
-    pub(crate) const PMPCFG0: u32 = 0x3a0;
-    pub(crate) const PMPCFG2: u32 = 0x3a2;
-    pub(crate) const PMPADDR0: u32 = 0x3b0;
-    pub(crate) const PMPADDR15: u32 = 0x3bf;
-}
 
 const UART: u64 = 0x1000_0000;
 const FINISHER: u64 = 0x10_0000;

@@ -1,11 +1,11 @@
 //! One random sequence: code, and everything the hart and memory hold when it starts.
 
+use crate::csrs;
 use crate::layout::*;
-use crate::runtime::csrs;
 
 /// A descriptor's fields, as byte offsets; all are 64 bits wide.
 pub(crate) mod field {
-    use crate::runtime::csrs;
+    use crate::csrs;
 
     /// First instruction; zero ends the list.
     pub(crate) const PC: i64 = 0;

@@ -57,7 +57,8 @@ static void start(void)
     SLOT[STATUS] = 1 | 2 | 8 | 4;
 }
 
-// One request over `pieces` of `data`, given as offset and length; returns bytes written by the device.
+// One request over `pieces` of `data`, given as offset and length; returns how many bytes the
+// device wrote.
 static u32 request(u32 type, u64 sector, const u32 (*pieces)[2], u32 count)
 {
     header.type = type;
@@ -66,7 +67,8 @@ static u32 request(u32 type, u64 sector, const u32 (*pieces)[2], u32 count)
     descs[0] = (struct desc){ (u64)&header, 16, 1, 1 };
     u32 at = 1;
     for (u32 i = 0; i < count; i++, at++)
-        descs[at] = (struct desc){ (u64)data + pieces[i][0], pieces[i][1], type == 0 ? 3 : 1, at + 1 };
+        descs[at] = (struct desc){ (u64)data + pieces[i][0], pieces[i][1],
+                                   type == 0 ? 3 : 1, at + 1 };
     descs[at] = (struct desc){ (u64)&status, 1, 2, 0 };
     u16 seen = used.idx;
     avail.ring[avail.idx % QUEUE] = 0;

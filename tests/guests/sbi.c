@@ -50,7 +50,9 @@ static void base(void)
 {
     check_equal(sbi(SBI_BASE, 0, 0, 0, 0, 0).error, SBI_OK);
     check(sbi(SBI_BASE, 0, 0, 0, 0, 0).value >= 2ul << 24);
-    static const u64 present[] = { SBI_BASE, SBI_TIME, SBI_IPI, SBI_RFENCE, SBI_HSM, SBI_SRST, SBI_DBCN };
+    static const u64 present[] = {
+        SBI_BASE, SBI_TIME, SBI_IPI, SBI_RFENCE, SBI_HSM, SBI_SRST, SBI_DBCN,
+    };
     for (u64 i = 0; i < sizeof present / sizeof *present; i++)
         check(sbi(SBI_BASE, 3, present[i], 0, 0, 0).value != 0);
     check_equal(sbi(SBI_BASE, 3, 0x12345678, 0, 0, 0).value, 0);

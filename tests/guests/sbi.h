@@ -28,7 +28,10 @@ static inline struct sbi_result sbi(u64 extension, u64 function, u64 p0, u64 p1,
     register u64 a4 asm("a4") = 0;
     register u64 a6 asm("a6") = function;
     register u64 a7 asm("a7") = extension;
-    asm volatile("ecall" : "+r"(a0), "+r"(a1) : "r"(a2), "r"(a3), "r"(a4), "r"(a6), "r"(a7) : "memory");
+    asm volatile("ecall"
+                 : "+r"(a0), "+r"(a1)
+                 : "r"(a2), "r"(a3), "r"(a4), "r"(a6), "r"(a7)
+                 : "memory");
     return (struct sbi_result){ (long)a0, a1 };
 }
 

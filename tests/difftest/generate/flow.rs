@@ -80,7 +80,7 @@ impl Generator {
         self.insert(first, &[op::AUIPC | via << 7, jalr]);
     }
 
-    /// Calls a stub, through any mapping of it, or nothing at all: a fetch fault comes back to `ra`.
+    /// Calls a stub, through any mapping of it, or nothing at all: a fetch fault goes to `ra`.
     fn call(&mut self) {
         let stub = self.rng.pick(&[STUB, STUB, STUB_STRADDLING]);
         let in_window = (WINDOW_PAGES - SCRATCH_PAGES) * 4096;

@@ -4,8 +4,9 @@ use stackvm_tests::Rng;
 
 use super::{Generator, Mode, POINTERS, Space};
 use crate::asm::{i_type, op};
+use crate::csrs;
 use crate::layout::*;
-use crate::runtime::{INTERRUPTS, csrs};
+use crate::runtime::INTERRUPTS;
 use crate::sequence::Sequence;
 
 mod pte {
@@ -99,7 +100,7 @@ const DOUBLES: [u64; 22] = [
 /// The one interrupt of a sequence: of two, QEMU takes the one with the lower number first, where
 /// the specification has external before software.
 pub(super) fn interrupt_of(index: u64) -> u64 {
-    if index % 2 == 0 { INTERRUPTS & 0xff } else { INTERRUPTS & !0xff }
+    if index.is_multiple_of(2) { INTERRUPTS & 0xff } else { INTERRUPTS & !0xff }
 }
 
 pub(super) fn integer(rng: &mut Rng) -> u64 {

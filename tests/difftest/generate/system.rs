@@ -2,8 +2,8 @@
 
 use super::{Generator, Mode, Space, state};
 use crate::asm::{csr, i_type, li, op, s_type};
+use crate::csrs;
 use crate::layout::*;
-use crate::runtime::csrs;
 
 /// CSRs whose every bit is defined and the same on both sides. Not among them: `misa` (QEMU may
 /// clear letters), ids, counters and `time` (they count different things), `mip`/`sip` (timers),
