@@ -44,10 +44,11 @@ const FILES: [(&str, u32, &str); 8] = [
     ("etc/profile.d/network-hint.sh", 0o644, include_str!("guest/debian/network-hint.sh")),
 ];
 
-/// Beside tiny's: the network interface keeps its plain name.
+/// Beside tiny's: the network interface keeps its plain name, and systemd does not compile a BPF
+/// program at every start, which it does where BPF is a security module.
 const APPEND: &str = "console=ttyS0 cryptomgr.notests quiet \
     initcall_blacklist=jent_mod_init,trace_eval_init,trace_eval_sync,\
-    check_unaligned_access_all_cpus net.ifnames=0";
+    check_unaligned_access_all_cpus net.ifnames=0 lsm=landlock,yama";
 
 /// Debian's essential packages (Policy §3.8): what others use without depending on it.
 const ESSENTIAL: [&str; 24] = [

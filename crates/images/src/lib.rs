@@ -8,6 +8,7 @@ pub mod apt;
 pub mod build;
 pub mod config;
 pub mod cpio;
+mod data_dir;
 pub mod deb;
 mod debian;
 pub mod elf;
@@ -21,6 +22,7 @@ mod tiny;
 
 pub use build::{BuildError, BuildOptions, build, ensure};
 pub use config::{machine_config, ports};
+pub use data_dir::{DataDirError, data_dir};
 pub use progress::{Cancel, Cancelled, Job, Phase, Progress};
 pub use source::FileSource;
 pub use store::{BUILDABLE, Image, ImageHash, ImageStore, StoreError};
