@@ -23,19 +23,18 @@ fi
 need_tools
 install_missing run
 
-# The downloader needs little, so it is built first and works while the rest compiles. Whatever it
-# cannot do, `stackvm up` does or explains; its own troubles are not the end.
+# The downloader needs little, so it is built first and works while the rest compiles. It ends with
+# its standard input; what it has not done by then, `stackvm up` does, with its progress on the page.
 say "building the downloader"
 cargo build --release --quiet -p stackvm-images --bin stackvm-fetch
-"$target/stackvm-fetch" tiny "${mirror[@]}" >/dev/null 2>&1 &
+exec 3> >("$target/stackvm-fetch" ${MIRROR:+"$MIRROR"} >/dev/null 2>&1)
 fetch=$!
-trap 'kill "$fetch" 2>/dev/null || true' EXIT
 
 say "building the pages"
-scripts/web.sh >&2
+scripts/web.sh >&2 3>&-
 say "building stackvm"
-cargo build --release -p stackvm-cli
+cargo build --release -p stackvm-cli 3>&-
+exec 3>&-
 wait "$fetch" || true
-trap - EXIT
 
 exec "$target/stackvm" up "${mirror[@]}"

@@ -16,10 +16,10 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, anyhow};
 use stackvm_host::machines::{Lifetime, Listed, MachineSpec, Machines, Started, StopHow};
 use stackvm_host::protocol::StopReason;
+use stackvm_images::data_dir;
 
 use crate::args::Command;
 use crate::failure::failure;
-use crate::home;
 use crate::session::{End, Phase, Signals};
 
 /// Does what the command line asks; returns the exit code.
@@ -51,7 +51,7 @@ pub(crate) fn run(command: Command) -> Result<ExitCode> {
 
 /// The machines of the data directory.
 fn machines() -> Result<Machines> {
-    Ok(Machines::open(&home::directory()?)?)
+    Ok(Machines::open(&data_dir()?)?)
 }
 
 /// One of them, or an error that says how to find the others.

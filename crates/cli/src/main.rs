@@ -4,7 +4,6 @@
 mod args;
 mod commands;
 mod failure;
-mod home;
 mod progress;
 mod session;
 mod terminal;

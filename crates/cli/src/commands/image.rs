@@ -4,17 +4,16 @@ use std::path::Path;
 
 use anyhow::Result;
 use serde_json::json;
-use stackvm_images::{BuildOptions, Image, ImageStore, Job};
+use stackvm_images::{BuildOptions, Image, ImageStore, Job, data_dir};
 
 use crate::args;
-use crate::home;
 use crate::session::Signals;
 use crate::values::show_bytes;
 use crate::work::with_progress;
 
 /// Does what `stackvm image …` asks.
 pub(crate) async fn run(command: args::Image) -> Result<u8> {
-    let home = home::directory()?;
+    let home = data_dir()?;
     match command {
         args::Image::Build { name, mirror } => {
             let image = build(name, mirror).await?;
@@ -54,7 +53,7 @@ pub(crate) async fn ensure(
     mirror: Option<&str>,
     signals: &mut Signals,
 ) -> Result<Image> {
-    let options = options(&home::directory()?, mirror.map(str::to_owned));
+    let options = options(&data_dir()?, mirror.map(str::to_owned));
     let name = name.to_owned();
     with_progress(signals, move |sink, cancel| {
         Ok(stackvm_images::ensure(&name, &options, sink, cancel)?)
@@ -63,7 +62,7 @@ pub(crate) async fn ensure(
 }
 
 async fn build(name: String, mirror: Option<String>) -> Result<Image> {
-    let options = options(&home::directory()?, mirror);
+    let options = options(&data_dir()?, mirror);
     with_progress(&mut Signals::new()?, move |sink, cancel| {
         Ok(stackvm_images::build(&name, &options, sink, cancel)?)
     })

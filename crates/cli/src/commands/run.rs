@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 use stackvm_host::machines::{
     Access, DiskSpec, FirmwareSpec, Lifetime, MachineSpec, Machines, Network, Source,
 };
+use stackvm_images::data_dir;
 use stackvm_machine::{ConsoleId, Instant};
 
 use super::attach::Streams;
@@ -13,13 +14,12 @@ use super::until::{self, Show};
 use super::{Joined, Owner, attach, create, image};
 use crate::args::{Net, Run};
 use crate::failure::failure;
-use crate::home;
 use crate::session::{self, Link, Signals, Target, Watch};
 
 /// Runs a machine; the exit code is the command's or the guest's.
 pub(crate) async fn run(args: Run) -> Result<u8> {
     let mut signals = Signals::new()?;
-    let home = home::directory()?;
+    let home = data_dir()?;
     let source = source(&args, &mut signals).await?;
     if let Some(span) = args.until {
         let show = match (&source, args.digest) {

@@ -1,11 +1,11 @@
 //! `stackvm up`: one machine behind a page, until a signal ends it. The server does the work.
 
 use anyhow::Result;
+use stackvm_images::data_dir;
 use stackvm_server::lab::LabOptions;
 use stackvm_server::{Browser, Port, UpOptions};
 
 use crate::args::Up;
-use crate::home;
 use crate::session::Signals;
 
 /// The machine of `up`, as `ls` shows it.
@@ -18,7 +18,7 @@ pub(crate) async fn run(args: Up) -> Result<u8> {
     let mut signals = Signals::new()?;
     let options = UpOptions {
         lab: LabOptions {
-            data_dir: home::directory()?,
+            data_dir: data_dir()?,
             mirror: args.mirror,
             machine: MACHINE.to_owned(),
             image: IMAGE.to_owned(),
