@@ -246,7 +246,8 @@ impl Engine {
         if flags & page_flag::RESERVED != 0 {
             self.break_reservations(page, offset, len);
         }
-        if flags & page_flag::REPORT != 0 {
+        // Walks set bits for instructions that never get to leave their block, or have none yet.
+        if flags & page_flag::REPORT != 0 && kind == StoreKind::Instruction {
             self.leave_block = true;
             self.reported_store = true;
         }

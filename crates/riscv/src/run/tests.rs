@@ -4,7 +4,7 @@ use crate::bus::{PAGE_BYTES, RAM_BASE};
 use crate::hart::Privilege;
 use crate::run::Exit;
 use crate::testing::asm::*;
-use crate::testing::{CODE, DATA, DEVICE, HANDLER, Rig};
+use crate::testing::{CODE, DATA, DEVICE, HANDLER, LEAF_TABLE, Rig, leaf_entry};
 use crate::trap::{Cause, irq};
 
 /// A program with branches, a loop, stores, a call, a trap and a page end.
@@ -130,6 +130,21 @@ fn reported_pages_stop_the_run_after_the_store() {
             assert_eq!(rig.harts[0].pc(), CODE + 4 * pc);
         }
     }
+}
+
+#[test]
+fn page_walks_are_not_reported() {
+    // A table in the reported page gets its A bit from a fetch and from a load.
+    let mut rig = Rig::new(&[ld(T0, A0, 0), addi(T1, T1, 1), sd(ZERO, A1, 0), SPIN]);
+    rig.enable_paging(Privilege::Supervisor);
+    rig.map(0x5000, CODE, 0xf);
+    rig.map(0x6000, DATA, 0xf);
+    rig.engine.report_stores(&mut rig.bus, LEAF_TABLE);
+    rig.hart().set_reg(10, 0x6000);
+    rig.hart().set_reg(11, LEAF_TABLE);
+    rig.hart().set_pc(0x5000);
+    assert_eq!(rig.run_hart(0, 9), Exit::Reported);
+    assert_eq!((rig.harts[0].pc(), rig.peek(leaf_entry(0x6000)) & 0x40), (0x500c, 0x40));
 }
 
 /// A 4-byte instruction whose halves are on pages 0 and 1 of the code.
