@@ -22,6 +22,6 @@ mod testing;
 
 pub use config::{ConfigError, DiskConfig, Firmware, MachineConfig};
 pub use instant::Instant;
+pub use io::{ConsoleId, DiskId, Input, NicId, Output, PortId};
 pub use machine::{Machine, Stop};
 pub use persist::{Frozen, RestoreError};
-pub use io::{ConsoleId, DiskId, Input, NicId, Output, PortId};
