@@ -11,6 +11,7 @@ use stackvm_machine::{
 };
 use stackvm_tests::guest::{self, Level};
 use stackvm_tests::ours::Cut;
+use stackvm_tests::qemu::Qemu;
 use stackvm_tests::{Rng, ours};
 
 /// Longer than any guest takes.
@@ -189,4 +190,19 @@ fn garbage_in_every_register() {
             assert_eq!(second.digest(), first.digest(), "seed {seed}, {cut:?}");
         }
     }
+}
+
+/// Devices look to a driver as they do on the board they are named after.
+#[test]
+fn registers_hold_what_they_hold_on_the_oracle() {
+    let qemu = Qemu::find().unwrap_or_else(|problem| panic!("{problem}"));
+    let elf = guest::compile("registers", Level::Machine, &[]);
+    let run = ours::run_bare(&elf, LIMIT).expect("an end");
+    let oracle = qemu.run_bare(&elf).expect("an end");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let (ours, oracle) = (text(&run.serial), text(&oracle));
+    for (mine, theirs) in ours.lines().zip(oracle.lines()) {
+        assert_eq!(mine, theirs, "ours, then the oracle's");
+    }
+    assert_eq!(ours.lines().count(), oracle.lines().count());
 }

@@ -3,6 +3,7 @@
 
 #define UART_IRQ 10
 #define PLIC_PRIORITY(irq) ((volatile u32 *)(0xc000000ul + 4 * (irq)))
+#define PLIC_PENDING ((volatile u32 *)0xc001000ul)
 #define PLIC_ENABLE ((volatile u32 *)0xc002000ul)
 #define PLIC_THRESHOLD ((volatile u32 *)0xc200000ul)
 #define PLIC_CLAIM ((volatile u32 *)0xc200004ul)
@@ -34,6 +35,16 @@ void main(u64 hart)
     *PLIC_PRIORITY(UART_IRQ) = 1;
     *PLIC_ENABLE = 1 << UART_IRQ;
     *PLIC_THRESHOLD = 0;
+    // A line that is still up when its interrupt is completed is pending again.
+    UART[UART_IER] = 2;
+    check_equal(*PLIC_CLAIM, UART_IRQ);
+    check_equal(*PLIC_PENDING, 0);
+    *PLIC_CLAIM = UART_IRQ;
+    check_equal(*PLIC_PENDING, 1 << UART_IRQ);
+    UART[UART_IER] = 0;
+    check_equal(*PLIC_CLAIM, UART_IRQ);
+    *PLIC_CLAIM = UART_IRQ;
+    check_equal(*PLIC_PENDING, 0);
     UART[UART_IER] = 1;
     csr_set(mie, 1 << 11);
     csr_set(mstatus, 1 << 3);

@@ -82,6 +82,7 @@ impl Qemu {
             // With one hart QEMU takes AMOs apart, and reports a misaligned one as a load.
             .args(["-smp", "2", "-accel", "tcg,thread=multi"])
             .args(["-M", "virt", "-m", "64M", "-bios", "none", "-display", "none"])
+            .args(["-global", "virtio-mmio.force-legacy=false"])
             .args(["-monitor", "none", "-net", "none", "-cpu", CPU, "-kernel"])
             .arg(&program)
             .arg("-serial")
