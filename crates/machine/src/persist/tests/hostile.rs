@@ -11,11 +11,11 @@ use crate::persist::fuzz;
 fn edited_states_never_panic() {
     let mut random = Random(2026);
     let mut taken = 0;
-    for round in 0..1200 {
+    for round in 0..800 {
         let edits: Vec<u8> = (0..5 * (1 + round % 4)).map(|_| random.next() as u8).collect();
         taken += u32::from(fuzz::restore_edited(&edits));
     }
-    assert!(taken > 200, "only {taken} were taken at all");
+    assert!(taken > 120, "only {taken} were taken at all");
 }
 
 #[test]
