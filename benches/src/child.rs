@@ -81,6 +81,8 @@ impl System {
             }
             Kind::Qemu(qemu) => {
                 let mut command = qemu.command();
+                // One that is not installed complains of the installed one's modules.
+                command.stderr(Stdio::null());
                 command.args(["-M", "virt", "-accel", "tcg", "-display", "none"]);
                 command.args(["-monitor", "none", "-m", &format!("{MEMORY_MB}M")]);
                 command.args(["-global", "virtio-mmio.force-legacy=false"]);

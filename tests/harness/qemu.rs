@@ -15,7 +15,7 @@ pub const CPU: &str = "rv64i,m=on,a=on,f=on,d=on,c=on,s=on,u=on,zicsr=on,zifence
 /// instruction in `mtval` for every illegal one.
 const VERSION_MIN: u32 = 9;
 
-const TIMEOUT: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(120);
 
 /// An installed QEMU.
 #[derive(Clone, Debug)]
