@@ -94,12 +94,13 @@ test("the machine's size is of whoever typed last", async () => {
   });
   await pictureWhere(small, hasPrompt);
   const shown = (page) => page.locator("main .size .mono").innerText();
+  await small.getByText("the window of whoever typed last").waitFor();
   const largeSize = await shown(large);
   assert.equal(await shown(small), largeSize);
-  await small.getByText("the window of whoever typed last").waitFor();
 
   await typeLine(small, "stty size");
   await large.getByText("the window of whoever typed last").waitFor();
+  await small.getByText("the window of whoever typed last").waitFor({ state: "detached" });
   const smallSize = await shown(small);
   assert.notEqual(smallSize, largeSize);
   assert.equal(await shown(large), smallSize);

@@ -7,7 +7,8 @@ import { fileURLToPath } from "node:url";
 import { chromium } from "playwright-core";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
-const WAIT_MS = 20_000;
+/** Long enough for a host that does much else; nothing ever waits for it to pass. */
+const WAIT_MS = 60_000;
 
 /** The browser; `CHROMIUM` names another than Debian's. */
 export async function launch() {
