@@ -11,4 +11,8 @@ if ! cmp -s package-lock.json node_modules/.stackvm-lock; then
     npm ci --no-audit --no-fund
     cp package-lock.json node_modules/.stackvm-lock
 fi
-npm run build
+# Pages that are newer than everything they are made from stay, so that cargo has nothing to do.
+if [ ! -f dist/index.html ] || [ -n "$(find . -path ./node_modules -prune -o -path ./dist -prune \
+    -o -path ./tests -prune -o -type f -newer dist/index.html -print -quit)" ]; then
+    npm run build
+fi
