@@ -207,6 +207,9 @@ impl Drop for NetUser {
 
 fn arguments(fd: i32, forwards: &[Forward]) -> Vec<String> {
     let mut arguments = ["--foreground", "--quiet", "--no-map-gw"].map(str::to_owned).to_vec();
+    // passt's own choice is 65520, which a DHCP client puts on its route: then come segments that
+    // are larger than the frames this network's interface takes, again and again.
+    arguments.extend(["--mtu", "1500"].map(str::to_owned));
     arguments.extend(["--fd".to_owned(), fd.to_string()]);
     for Forward { address, host, guest } in forwards {
         arguments.extend(["--tcp-ports".to_owned(), format!("{address}/{host}:{guest}")]);
