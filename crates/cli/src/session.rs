@@ -80,6 +80,9 @@ const EXEC: ExecId = ExecId(1);
 /// How long a command may take to notice that nobody reads its output.
 const BROKEN_PIPE_LIMIT: Duration = Duration::from_secs(2);
 
+/// How long a command may take to end when this program is asked to.
+const TERMINATE_LIMIT: Duration = Duration::from_secs(10);
+
 /// What the requests are for; their tags.
 const TAG_LOG: u32 = 1;
 const TAG_TARGET: u32 = 2;
@@ -128,9 +131,7 @@ pub(crate) async fn run(
             }
             signal = signals.next() => session.signal(signal),
             _ = ticks.tick(), if session.boot.is_waiting() => session.boot.tick(),
-            () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
-                session.finish(End::Signal(Signal::Pipe));
-            }
+            signal = pass(deadline) => session.finish(End::Signal(signal)),
         }
     };
     // What the lab was told last has to reach it: a detaching session does not wait for replies.
@@ -141,6 +142,17 @@ pub(crate) async fn run(
         session.boot.show_log();
     }
     end
+}
+
+/// Waits for a deadline, if there is one; returns its signal.
+async fn pass(deadline: Option<(Instant, Signal)>) -> Signal {
+    match deadline {
+        Some((at, signal)) => {
+            sleep_until(at).await;
+            signal
+        }
+        None => std::future::pending().await,
+    }
 }
 
 struct Session {
@@ -162,7 +174,7 @@ struct Session {
     out_open: bool,
     agent: Agent,
     power_off_wanted: bool,
-    deadline: Option<Instant>,
+    deadline: Option<(Instant, Signal)>,
     signals_seen: u32,
     end: Option<Result<End>>,
 }
@@ -400,7 +412,7 @@ impl Session {
             // What a local command gets that writes to nobody.
             Target::Exec(_) => {
                 self.exec_signal(Signal::Pipe);
-                self.deadline = Some(Instant::now() + BROKEN_PIPE_LIMIT);
+                self.give_up_after(BROKEN_PIPE_LIMIT, Signal::Pipe);
             }
         }
     }
@@ -441,6 +453,10 @@ impl Session {
             {
                 self.signals_seen += 1;
                 self.exec_signal(signal);
+                // Who interrupts at a keyboard can do so again; who asks to end means it.
+                if signal != Signal::Interrupt {
+                    self.give_up_after(TERMINATE_LIMIT, signal);
+                }
             }
             _ => self.finish(End::Signal(signal)),
         }
@@ -458,6 +474,11 @@ impl Session {
             self.fail(anyhow::Error::new(error).context("the terminal did not come back"));
         }
         self.resize();
+    }
+
+    /// Ends the session as `signal` does when the command has not ended by then.
+    fn give_up_after(&mut self, limit: Duration, signal: Signal) {
+        self.deadline.get_or_insert((Instant::now() + limit, signal));
     }
 
     fn finish(&mut self, end: End) {
