@@ -10,6 +10,14 @@ cd "$(dirname "$0")/.."
 
 install_for_tests() { install_missing run && install_missing test && tests/newest-qemu; }
 browser_tests() { (cd web && npm test); }
+boot_digest() { cargo run --quiet "$@" -p stackvm-tests --bin boot-digest target/tmp/images-home; }
+one_digest() {
+    local release debug
+    release=$(boot_digest --release)
+    debug=$(boot_digest)
+    printf 'release %s\ndebug   %s\n' "$release" "$debug"
+    [ "$release" = "$debug" ]
+}
 doc_tests() { cargo test --release --workspace --doc; }
 
 need_tools
@@ -19,4 +27,5 @@ section "build" cargo build --release --workspace --all-targets
 section "tests" test_runner --release --workspace
 section "documentation examples" doc_tests
 section "first floor, debug profile" test_runner -p stackvm-riscv -p stackvm-machine
+section "a boot's digest in debug and release" one_digest
 section "pages: browser tests" browser_tests

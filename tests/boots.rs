@@ -1,16 +1,15 @@
 //! Boots: Debian's kernel in the image `tiny`, under our firmware and under OpenSBI; U-Boot. And
 //! that a boot is the same computation every time, however it is cut.
 
-use std::fs::{self, File};
+use std::fs;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
-use stackvm_images::{BuildOptions, Cancel, ImageStore, machine_config};
 use stackvm_machine::digest::Digest;
 use stackvm_machine::instant::Ticks;
 use stackvm_machine::{ConsoleId, Firmware, Instant, Machine, MachineConfig, Output, Stop};
 use stackvm_tests::ours::Cut;
-use stackvm_tests::{Rng, ours};
+use stackvm_tests::{Rng, image, ours};
 
 const OPENSBI: &str = "/usr/lib/riscv64-linux-gnu/opensbi/generic/fw_dynamic.bin";
 const U_BOOT: &str = "/usr/lib/u-boot/qemu-riscv64/u-boot.bin";
@@ -26,21 +25,8 @@ const COMPARED: Instant = Instant::from_ns(3_000_000_000);
 /// The image, built once for all tests of this build.
 fn tiny() -> MachineConfig {
     static CONFIG: OnceLock<MachineConfig> = OnceLock::new();
-    let build = || {
-        let home = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("images-home");
-        fs::create_dir_all(&home).expect("shared directory");
-        // Tests run in many processes: one builds, the others wait.
-        let lock = File::create(home.join("lock")).expect("lock file");
-        lock.lock().expect("lock");
-        let store = ImageStore::open(&home).expect("the store");
-        let image = store.get("tiny").unwrap_or_else(|_| {
-            let options = BuildOptions { data_dir: home, mirror: None };
-            stackvm_images::build("tiny", &options, &mut |_| {}, &Cancel::default())
-                .expect("image build tiny")
-        });
-        machine_config(&image).expect("its files")
-    };
-    CONFIG.get_or_init(build).clone()
+    let home = || PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("images-home");
+    CONFIG.get_or_init(|| image::tiny(&home())).clone()
 }
 
 fn file(path: &str, package: &str) -> Arc<Vec<u8>> {

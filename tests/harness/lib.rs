@@ -5,6 +5,7 @@
 
 pub mod elf;
 pub mod guest;
+pub mod image;
 pub mod ours;
 pub mod qemu;
 pub mod rng;
