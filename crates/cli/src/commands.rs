@@ -12,15 +12,19 @@ mod until;
 mod up;
 
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
-use stackvm_host::machines::{Lifetime, Listed, MachineSpec, Machines, Started, StopHow};
+use stackvm_host::machines::{Lifetime, Listed, MachineSpec, Machines, Started, Status, StopHow};
 use stackvm_host::protocol::StopReason;
 use stackvm_images::data_dir;
 
 use crate::args::Command;
 use crate::failure::failure;
 use crate::session::{End, Phase, Signals};
+
+/// How long a lab may take to tidy up after its machine is off.
+const SETTLE_LIMIT: Duration = Duration::from_secs(10);
 
 /// Does what the command line asks; returns the exit code.
 pub(crate) fn run(command: Command) -> Result<ExitCode> {
@@ -119,7 +123,10 @@ impl Joined {
             }
         };
         match end {
-            End::Stopped { reason, phase } => self.stopped(reason, phase),
+            End::Stopped { reason, phase } => {
+                self.settle().await;
+                self.stopped(reason, phase)
+            }
             End::Exited(code) => self.leave(signals).await.map(|()| code),
             End::Signal(signal) => self.leave(signals).await.map(|()| signal.exit_code()),
             End::Killed => self.stop(StopHow::Kill, signals).await.map(|()| 0),
@@ -135,6 +142,19 @@ impl Joined {
                 );
                 Ok(0)
             }
+        }
+    }
+
+    /// Waits until the lab of a machine that is off has tidied up, so that whoever looks or starts
+    /// it next finds it off.
+    async fn settle(&self) {
+        let limit = Instant::now() + SETTLE_LIMIT;
+        while Instant::now() < limit {
+            match self.machines.get(&self.name) {
+                Ok(listed) if listed.status == Status::Running => {}
+                _ => return,
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
 
