@@ -110,6 +110,8 @@ const SYSTEM: [&str; 31] = [
     "systemd-sysv",
     "tzdata",
     "udev",
+    // The agent sets the clock with hwclock.
+    "util-linux-extra",
     "vim-tiny",
 ];
 

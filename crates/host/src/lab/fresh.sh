@@ -22,7 +22,10 @@ fi
 
 if command -v ssh-keygen >/dev/null; then
     rm -f /etc/ssh/ssh_host_*
-    need ssh-keygen -A
+    # The kinds that are made in no time; an RSA key would take longer than all the rest.
+    for kind in ecdsa ed25519; do
+        need ssh-keygen -q -t "$kind" -N "" -f "/etc/ssh/ssh_host_${kind}_key"
+    done
     if command -v systemctl >/dev/null; then
         systemctl try-restart ssh.service
     fi
