@@ -79,7 +79,7 @@ const ESSENTIAL: [&str; 24] = [
 ];
 
 /// The rest of the system; dependencies come along.
-const SYSTEM: [&str; 31] = [
+const SYSTEM: [&str; 32] = [
     "apt",
     "ca-certificates",
     "curl",
