@@ -58,7 +58,7 @@ pub(super) fn run(parts: Parts<'_>, disk: &Path, job: &mut Job<'_>) -> Result<()
     let mut machine = Machine::new(&config)
         .map_err(|error| BuildError::Assembly { problem: error.to_string(), log: String::new() })?;
     let mut guest = Guest::new(parts.package_count);
-    job.say(Phase::Install, "starting the machine that installs them: about four minutes");
+    job.say(Phase::Install, "starting the machine that installs them: about five minutes");
     let stop = loop {
         job.check()?;
         let until = Instant::from_ns(machine.now().ns() + LOOK_NS);
