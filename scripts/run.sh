@@ -15,9 +15,10 @@ target="${CARGO_TARGET_DIR:-target}/release"
 if [ -x "$target/stackvm" ]; then
     say "building what has changed, then: stackvm up"
 else
-    say "the first time takes a few minutes: install what is missing, build the pages and the"
-    say "program, and meanwhile download a kernel and a few tools for the guest from Debian."
-    say "After that, the same command takes seconds."
+    say "the first time takes 2 to 5 minutes on two cores: missing packages are installed, the"
+    say "pages and the program are built (crates and npm packages: about 50 MB), and meanwhile"
+    say "a kernel and a few tools for the guest are downloaded from Debian (about 125 MB)."
+    say "Then a link is printed. After that, the same command takes seconds."
 fi
 
 need_tools
