@@ -24,7 +24,7 @@ const ASSEMBLE: &str = include_str!("guest/assemble.sh");
 const ROOT: &str = include_str!("guest/root.sh");
 
 /// Configuration of the system: path, permissions, content.
-const FILES: [(&str, u32, &str); 8] = [
+const FILES: [(&str, u32, &str); 9] = [
     ("etc/fstab", 0o644, include_str!("guest/debian/fstab")),
     ("etc/hosts", 0o644, "127.0.0.1 localhost\n127.0.1.1 debian\n::1 localhost\n"),
     ("etc/network/interfaces", 0o644, include_str!("guest/debian/interfaces")),
@@ -38,6 +38,11 @@ const FILES: [(&str, u32, &str); 8] = [
         "etc/systemd/system/ssh-host-keys.service",
         0o644,
         include_str!("guest/debian/ssh-host-keys.service"),
+    ),
+    (
+        "etc/systemd/system/qemu-guest-agent.service.d/network.conf",
+        0o644,
+        include_str!("guest/debian/agent-network.conf"),
     ),
     // Terminals come and go on hvc0 only.
     ("etc/systemd/logind.conf.d/no-vt.conf", 0o644, "[Login]\nNAutoVTs=0\nReserveVT=0\n"),
