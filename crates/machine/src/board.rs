@@ -176,6 +176,9 @@ impl Board {
     pub(crate) fn drive_lines(&mut self) {
         let level = |high| if high { Level::High } else { Level::Low };
         self.plic.set_level(UART_IRQ, level(self.uart.irq()));
+        if self.uart.take_edge() {
+            self.plic.pulse(UART_IRQ);
+        }
         self.plic.set_level(RTC_IRQ, level(self.rtc.irq()));
         if self.vmgenid.take_edge() {
             self.plic.pulse(VMGENID_IRQ);

@@ -56,6 +56,14 @@ impl Uart {
         self.state.pending.pop_front()
     }
 
+    /// Takes the transmitter's interrupt edge, if there is one: the board passes it to the PLIC.
+    ///
+    /// As on QEMU, where an interrupt that is completed with its line still up is not made again:
+    /// small kernels never read IIR, and would be interrupted forever by an empty transmitter.
+    pub fn take_edge(&mut self) -> bool {
+        std::mem::take(&mut self.state.transmit_edge)
+    }
+
     /// How many characters [`Uart::input`] still takes.
     pub fn room_bytes(&self) -> usize {
         PENDING_INPUT_BYTES_MAX.saturating_sub(self.state.pending.len())
@@ -130,7 +138,13 @@ impl Uart {
         } else if self.state.looped.len() < FIFO_BYTES {
             self.state.looped.push_back(byte);
         }
+        self.transmitter_empty();
+    }
+
+    /// The transmitter has become empty, which is an interrupt if that is enabled.
+    fn transmitter_empty(&mut self) {
         self.state.transmit_pending = true;
+        self.state.transmit_edge |= self.state.ier & IER_TRANSMIT != 0;
     }
 
     fn write_ier(&mut self, value: u8) {
@@ -138,7 +152,7 @@ impl Uart {
         self.state.ier = value & IER_MASK;
         if enabled & IER_TRANSMIT != 0 {
             // The transmitter is always empty, so enabling its interrupt raises it.
-            self.state.transmit_pending = true;
+            self.transmitter_empty();
         }
     }
 
@@ -191,7 +205,8 @@ impl Device for Uart {
         }
     }
 
+    /// The line is up while there is something to receive; see [`Uart::take_edge`] for the rest.
     fn irq(&self) -> bool {
-        self.interrupt_id() != IIR_NONE
+        matches!(self.interrupt_id(), IIR_RECEIVE | IIR_TIMEOUT)
     }
 }

@@ -23,6 +23,8 @@ pub struct UartState {
     pub(super) divisor: u16,
     /// The transmitter became empty and the guest has not yet seen it in IIR.
     pub(super) transmit_pending: bool,
+    /// It asks for an interrupt because of that and has not yet been given to the PLIC.
+    pub(super) transmit_edge: bool,
 }
 
 impl Validate for UartState {
