@@ -35,16 +35,15 @@ void main(u64 hart)
     *PLIC_PRIORITY(UART_IRQ) = 1;
     *PLIC_ENABLE = 1 << UART_IRQ;
     *PLIC_THRESHOLD = 0;
-    // A line that is still up when its interrupt is completed is pending again.
+    // An empty transmitter interrupts once, whether or not anybody reads why.
     UART[UART_IER] = 2;
-    check_equal(*PLIC_CLAIM, UART_IRQ);
-    check_equal(*PLIC_PENDING, 0);
-    *PLIC_CLAIM = UART_IRQ;
     check_equal(*PLIC_PENDING, 1 << UART_IRQ);
-    UART[UART_IER] = 0;
     check_equal(*PLIC_CLAIM, UART_IRQ);
+    check_equal(*PLIC_PENDING, 0);
     *PLIC_CLAIM = UART_IRQ;
     check_equal(*PLIC_PENDING, 0);
+    UART[UART_IER] = 0;
+    check_equal(*PLIC_CLAIM, 0);
     UART[UART_IER] = 1;
     csr_set(mie, 1 << 11);
     csr_set(mstatus, 1 << 3);
