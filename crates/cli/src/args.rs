@@ -8,6 +8,18 @@ use stackvm_machine::instant::Ticks;
 
 use crate::values;
 
+mod cast;
+mod fork;
+mod play;
+mod record;
+mod store;
+
+pub(crate) use cast::Cast;
+pub(crate) use fork::Fork;
+pub(crate) use play::{Log, Play};
+pub(crate) use record::Record;
+pub(crate) use store::Store;
+
 /// Deterministic RISC-V virtual machines, in your terminal and in your browser.
 #[derive(Parser)]
 #[command(name = "stackvm", version, arg_required_else_help = true, max_term_width = 100)]
@@ -28,6 +40,20 @@ pub(crate) enum Command {
     Attach(Attach),
     /// Run a command in a running machine
     Exec(Exec),
+    /// Record a machine: everything that happens to it, in one file
+    Record(Box<Record>),
+    /// Play a recording in this terminal; b breaks in
+    Play(Play),
+    /// Show the branches of a recording
+    Log(Log),
+    /// Look into recordings, check, export and search them
+    #[command(subcommand)]
+    Cast(Cast),
+    /// Make a running machine's twin
+    Fork(Fork),
+    /// Care for the store of chunks
+    #[command(subcommand)]
+    Store(Store),
     /// List machines
     Ls(List),
     /// Stop machines, keeping their state

@@ -2,12 +2,18 @@
 //! what becomes of it after a session.
 
 mod attach;
+mod cast;
+mod fork;
 mod image;
+mod log;
 mod ls;
+mod play;
+mod record;
 mod rm;
 mod run;
 mod start;
 mod stop;
+mod store;
 mod until;
 mod up;
 
@@ -41,6 +47,12 @@ pub(crate) fn run(command: Command) -> Result<ExitCode> {
             Command::Start(args) => start::run(args).await,
             Command::Attach(args) => attach::attach(args).await,
             Command::Exec(args) => attach::exec(args).await,
+            Command::Record(args) => record::run(*args).await,
+            Command::Play(args) => play::run(args).await,
+            Command::Log(args) => log::run(args).await,
+            Command::Cast(command) => cast::run(command).await,
+            Command::Fork(args) => fork::run(args).await,
+            Command::Store(command) => store::run(command).await,
             Command::Ls(args) => ls::run(&args),
             Command::Stop(args) => stop::run(args).await,
             Command::Rm(args) => rm::run(&args),

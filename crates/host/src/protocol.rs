@@ -10,6 +10,8 @@
 //! loses terminal output and is told so ([`Event::ConsoleLost`]). Output of a command is never
 //! lost; while its client's buffer is full, the lab holds the whole machine still.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use stackvm_machine::ConsoleId;
 use thiserror::Error;
@@ -130,11 +132,69 @@ pub enum Command {
         /// What happens then.
         after: AfterSave,
     },
+    /// Who types on this connection, for recordings; until then `someone`.
+    Name {
+        /// At most 200 bytes.
+        name: String,
+    },
+    /// Record everything that happens to the machine from now on, in a new journal
+    /// (`stackvm_timeline::journal`). Answered when its first keyframe is durable.
+    Record {
+        /// The journal's folder, an absolute path where nothing is.
+        journal: PathBuf,
+    },
+    /// Do something with a recording of this machine.
+    Recording {
+        /// Its journal.
+        journal: PathBuf,
+        /// What.
+        action: RecordingAction,
+    },
+    /// Fork the machine into a process of its own. Answered when that has begun; the twin's socket
+    /// says when it is up.
+    Fork {
+        /// The twin's folder, an absolute path, with its `machine.json`.
+        folder: PathBuf,
+        /// Whether it is the same machine or one of its own.
+        kind: ForkKind,
+    },
     /// Set the guest's clock through its agent.
     SetTime {
         /// Nanoseconds since 1970; `None` is the host's time.
         unix_ns: Option<u64>,
     },
+}
+
+/// What a client can do with a recording.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum RecordingAction {
+    /// Give this instant a name.
+    Mark {
+        /// The name.
+        name: String,
+    },
+    /// Say something about this instant.
+    Comment {
+        /// The text.
+        text: String,
+    },
+    /// Take a keyframe now.
+    Keyframe,
+    /// Keep nothing from now on.
+    Pause,
+    /// Keep everything again, from a new keyframe on.
+    Resume,
+    /// End the recording: answered when the journal is complete and another process may open it.
+    End,
+}
+
+/// What a forked machine is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum ForkKind {
+    /// The same machine: same future for the same inputs.
+    Exact,
+    /// A machine of its own: new identity, randomness, addresses, host keys.
+    Fresh,
 }
 
 /// What [`Command::Save`] does after saving.

@@ -173,6 +173,10 @@ impl Process {
                     return Ok(Some(StopReason::Saved));
                 }
             }
+            Command::Name { .. }
+            | Command::Record { .. }
+            | Command::Recording { .. }
+            | Command::Fork { .. } => return Err("not possible yet".into()),
             Command::SetTime { unix_ns: time } => {
                 let (token, now) = (self.control(id, tag), self.lab.now());
                 let time = time.unwrap_or_else(unix_ns);

@@ -1,0 +1,1 @@
+//! When to take keyframes, and which to keep.

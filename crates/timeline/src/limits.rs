@@ -1,0 +1,24 @@
+//! All limits of timelines, in one place: what is beyond them is refused.
+
+/// Most branches of a timeline.
+pub const BRANCHES_MAX: usize = 10_000;
+/// Most people and programs that inputs can be from.
+pub const ACTORS_MAX: usize = 1000;
+/// Most marks and comments.
+pub const NOTES_MAX: usize = 100_000;
+/// Most bytes of a name, of a branch, mark or actor.
+pub const NAME_BYTES_MAX: usize = 200;
+/// Most bytes of a comment's text.
+pub const TEXT_BYTES_MAX: usize = 16 << 10;
+/// Most bytes of one input's or output's data; longer ones are cut into several.
+pub const DATA_BYTES_MAX: usize = 128 << 10;
+/// Most keyframes of a timeline.
+pub const KEYFRAMES_MAX: usize = 100_000;
+/// Most bytes of the manifest of a `.vmcast`.
+pub const MANIFEST_BYTES_MAX: u64 = 16 << 20;
+/// Most entries of a `.vmcast`'s ZIP directory.
+pub const ZIP_ENTRIES_MAX: usize = 64;
+/// Most bytes of a machine's state beside RAM and disks.
+pub const STATE_BYTES_MAX: u64 = 128 << 20;
+/// Most bytes of kernel, initial RAM disk or firmware, each.
+pub const BOOT_FILE_BYTES_MAX: u64 = 1 << 30;

@@ -1,0 +1,1 @@
+//! The input log: entries as compact, checksummed bytes. No I/O.

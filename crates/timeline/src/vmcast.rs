@@ -1,0 +1,56 @@
+//! The `.vmcast` file: a whole timeline in one ZIP64 file, as `docs/vmcast-format.md` specifies it.
+
+use std::path::Path;
+
+use thiserror::Error;
+
+use crate::timeline::{OpenError, Timeline};
+
+/// Which keyframes go into a file.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Keyframes {
+    /// All there are.
+    All,
+    /// Only the first ones, without which nothing can be played.
+    First,
+}
+
+/// Why a file cannot be written; what was there before is untouched.
+#[derive(Debug, Error)]
+pub enum WriteError {
+    /// The timeline cannot be read.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The host's trouble.
+    #[error("cannot write {place}")]
+    Io {
+        /// The file.
+        place: String,
+        /// Why not.
+        #[source]
+        error: std::io::Error,
+    },
+    /// A file that the machine started from is not what it was.
+    #[error("{0} has changed since the recording began; the recording needs it as it was")]
+    Changed(String),
+    /// Cancelled by the progress callback.
+    #[error("cancelled")]
+    Cancelled,
+}
+
+/// Says how far a write is, in bytes of about so many; false cancels it.
+pub type Progress<'a> = dyn FnMut(u64, u64) -> bool + 'a;
+
+/// Writes a timeline to `path`: aside, synced, read back, then renamed. Boot files and disks that
+/// are files of this computer are taken in.
+///
+/// # Errors
+/// See [`WriteError`].
+pub fn write(
+    _timeline: &Timeline,
+    _path: &Path,
+    _keyframes: Keyframes,
+    _progress: &mut Progress<'_>,
+) -> Result<(), WriteError> {
+    unimplemented!()
+}
