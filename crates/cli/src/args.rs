@@ -93,6 +93,29 @@ pub(crate) struct Run {
     /// Image to start from: tiny, debian, or an imported one
     #[arg(value_name = "IMAGE", required_unless_present_any = ["kernel", "firmware"])]
     pub(crate) image: Option<String>,
+    #[command(flatten)]
+    pub(crate) machine: MachineArgs,
+    /// Record everything that happens to the machine, in this new file
+    #[arg(long, value_name = "FILE", conflicts_with = "until")]
+    pub(crate) record: Option<PathBuf>,
+    /// Run from cold to this virtual instant without any input, then end
+    #[arg(long, value_name = "TIME", value_parser = values::span,
+          conflicts_with_all = ["name", "tty", "command", "net", "publish"])]
+    pub(crate) until: Option<Ticks>,
+    /// Print the digest of the state reached, and nothing else
+    #[arg(long, requires = "until")]
+    pub(crate) digest: bool,
+    /// Give the command a terminal
+    #[arg(short = 't', long = "tty", requires = "command")]
+    pub(crate) tty: bool,
+    /// Command to run in the guest instead of joining its terminal
+    #[arg(last = true, value_name = "COMMAND", conflicts_with_all = ["kernel", "firmware"])]
+    pub(crate) command: Vec<String>,
+}
+
+/// What a new machine is made of, beside the image.
+#[derive(Args)]
+pub(crate) struct MachineArgs {
     /// Kernel instead of an image: a RISC-V ELF or Linux Image
     #[arg(long, value_name = "FILE", conflicts_with = "image")]
     pub(crate) kernel: Option<PathBuf>,
@@ -132,22 +155,12 @@ pub(crate) struct Run {
     /// Everything random in the machine comes from this number [default: random; with --until 0]
     #[arg(long, value_name = "N")]
     pub(crate) seed: Option<u64>,
-    /// Run from cold to this virtual instant without any input, then end
-    #[arg(long, value_name = "TIME", value_parser = values::span,
-          conflicts_with_all = ["name", "tty", "command", "net", "publish"])]
-    pub(crate) until: Option<Ticks>,
-    /// Print the digest of the state reached, and nothing else
-    #[arg(long, requires = "until")]
-    pub(crate) digest: bool,
-    /// Give the command a terminal
-    #[arg(short = 't', long = "tty", requires = "command")]
-    pub(crate) tty: bool,
+    /// Boot for real instead of starting at the image's prompt
+    #[arg(long)]
+    pub(crate) cold: bool,
     /// Debian mirror, if the image has to be built first
     #[arg(long, value_name = "URL")]
     pub(crate) mirror: Option<String>,
-    /// Command to run in the guest instead of joining its terminal
-    #[arg(last = true, value_name = "COMMAND", conflicts_with_all = ["kernel", "firmware"])]
-    pub(crate) command: Vec<String>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -4,8 +4,10 @@ use std::net::Ipv4Addr;
 
 use stackvm_host::machines::check_name;
 use stackvm_host::net_user::Forward;
+use stackvm_machine::Instant;
 use stackvm_machine::config::limits;
 use stackvm_machine::instant::{TICKS_PER_NS, Ticks};
+use stackvm_timeline::When;
 
 /// Bytes from `512M`, `1G`, `4096K` (powers of 1024; an `iB` or `B` after the letter is fine).
 pub(crate) fn size(text: &str) -> Result<u64, String> {
@@ -71,6 +73,41 @@ pub(crate) fn forward(text: &str) -> Result<Forward, String> {
         .ok_or_else(|| {
             format!("`{text}` is not a port forward: write HOST:GUEST, as in 8080:80 (1 to 65535)")
         })
+}
+
+/// Seconds of virtual time from `2`, `0.5`.
+pub(crate) fn seconds(text: &str) -> Result<Ticks, String> {
+    span(&format!("{text}s")).map_err(|_| format!("`{text}` is not a number of seconds"))
+}
+
+/// A speed of playing, from 0.1 to 100.
+pub(crate) fn speed(text: &str) -> Result<f64, String> {
+    let number = text.parse().ok().filter(|number| (0.1..=100.0).contains(number));
+    number.ok_or_else(|| format!("`{text}` is not a speed: write a number from 0.1 to 100"))
+}
+
+/// An instant of a recording.
+pub(crate) fn when(text: &str) -> Result<When, String> {
+    let bad = || {
+        format!("`{text}` is not an instant: write 83.5, 1:23.5, 50%, #mark, 123456.0625ns or @N")
+    };
+    if let Some(mark) = text.strip_prefix('#') {
+        return Ok(When::Mark(mark.to_owned()));
+    }
+    if let Some(number) = text.strip_prefix('@') {
+        return number.parse().map(When::Entry).map_err(|_| bad());
+    }
+    if let Some(percent) = text.strip_suffix('%') {
+        let part = percent.parse::<f64>().ok().filter(|part| (0.0..=100.0).contains(part));
+        return part.map(|part| When::Part((part * 10_000.0) as u32)).ok_or_else(bad);
+    }
+    if text.ends_with("ns") {
+        return span(text).map(|ticks| When::Exact(Instant::ZERO + ticks)).map_err(|_| bad());
+    }
+    let (minutes, seconds) = text.split_once(':').unwrap_or(("0", text));
+    let minutes = span(&format!("{minutes}m")).map_err(|_| bad())?;
+    let seconds = self::seconds(seconds).map_err(|_| bad())?;
+    Ok(When::Elapsed(Ticks::new(minutes.get() + seconds.get())))
 }
 
 /// A machine's name.

@@ -12,7 +12,7 @@ use stackvm_machine::{ConsoleId, Instant};
 use super::attach::Streams;
 use super::until::{self, Show};
 use super::{Joined, Owner, attach, create, image};
-use crate::args::{Net, Run};
+use crate::args::{MachineArgs, Net, Run};
 use crate::failure::failure;
 use crate::session::{self, Link, Signals, Target, Watch};
 
@@ -20,21 +20,21 @@ use crate::session::{self, Link, Signals, Target, Watch};
 pub(crate) async fn run(args: Run) -> Result<u8> {
     let mut signals = Signals::new()?;
     let home = data_dir()?;
-    let source = source(&args, &mut signals).await?;
+    let source = source(args.image.as_deref(), &args.machine, &mut signals).await?;
     if let Some(span) = args.until {
         let show = match (&source, args.digest) {
             (_, true) => Show::Digest,
             (Source::Image { .. }, false) => Show::Console(ConsoleId::Hvc(0)),
             (Source::Files { .. }, false) => Show::Console(ConsoleId::Serial),
         };
-        let spec = spec(&args, "until", source)?;
+        let spec = spec(&args.machine, "until", source)?;
         let config = spec.machine_config(&home)?;
         let label = spec.image_label();
         return until::run(&label, config, Instant::ZERO + span, show, &mut signals).await;
     }
 
     let machines = Machines::open(&home)?;
-    let (name, lifetime) = match &args.name {
+    let (name, lifetime) = match &args.machine.name {
         Some(name) => (name.clone(), Lifetime::Named),
         None => (machines.free_name()?, Lifetime::Ephemeral),
     };
@@ -44,7 +44,7 @@ pub(crate) async fn run(args: Run) -> Result<u8> {
             format!("`stackvm start {name}` starts it; or choose another --name"),
         ));
     }
-    let mut spec = spec(&args, &name, source)?;
+    let mut spec = spec(&args.machine, &name, source)?;
     spec.lifetime = lifetime;
     let watch = match &spec.source {
         Source::Image { name, .. } => Watch::Boot(name.clone()),
@@ -71,10 +71,10 @@ fn target(args: &Run, link: &Link) -> Target {
 }
 
 /// What the machine starts from; an image that can be built is built.
-async fn source(args: &Run, signals: &mut Signals) -> Result<Source> {
-    if let Some(name) = &args.image {
+async fn source(image: Option<&str>, args: &MachineArgs, signals: &mut Signals) -> Result<Source> {
+    if let Some(name) = image {
         let image = image::ensure(name, args.mirror.as_deref(), signals).await?;
-        return Ok(Source::Image { name: name.clone(), hash: Some(image.hash) });
+        return Ok(Source::Image { name: name.to_owned(), hash: Some(image.hash) });
     }
     let firmware = match args.firmware.as_deref() {
         None => FirmwareSpec::Auto,
@@ -93,7 +93,7 @@ async fn source(args: &Run, signals: &mut Signals) -> Result<Source> {
     })
 }
 
-fn spec(args: &Run, name: &str, source: Source) -> Result<MachineSpec> {
+fn spec(args: &MachineArgs, name: &str, source: Source) -> Result<MachineSpec> {
     let disk = |path: &PathBuf| -> Result<DiskSpec> {
         Ok(DiskSpec { path: existing("disk", path)?, access: Access::CopyOnWrite })
     };
