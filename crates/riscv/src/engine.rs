@@ -51,7 +51,21 @@ pub struct Engine {
     pub(crate) reserved_lines: Vec<Option<u64>>,
     /// A store hit decoded code, or a page the machine wants reported: leave the block.
     pub(crate) leave_block: bool,
-    pub(crate) reported_store: bool,
+    /// Stores to reported pages by the instruction that ended the run, or is about to.
+    pub(crate) reported: Vec<ReportedStore>,
+}
+
+/// A store to a page of [`Engine::report_stores`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ReportedStore {
+    /// Physical address of the first byte.
+    pub addr: u64,
+    /// Number of bytes, at most eight.
+    pub len: u8,
+    /// What was there before.
+    pub old: [u8; 8],
+    /// Address of the instruction.
+    pub pc: u64,
 }
 
 impl Engine {
@@ -64,7 +78,7 @@ impl Engine {
             table_stores: vec![0; ram_pages as usize],
             reserved_lines: vec![None; harts],
             leave_block: false,
-            reported_store: false,
+            reported: Vec::new(),
         }
     }
 
@@ -78,6 +92,24 @@ impl Engine {
         if let Some(page) = ram_page(addr, bus.ram_pages()) {
             self.watch(bus, page, page_flag::REPORT);
         }
+    }
+
+    /// Ends all of [`Engine::report_stores`].
+    pub fn report_no_stores(&mut self) {
+        self.flags.iter_mut().for_each(|flags| *flags &= !page_flag::REPORT);
+        self.reported.clear();
+    }
+
+    /// Takes the stores that ended a run with [`crate::Exit::Reported`]: those of one instruction,
+    /// in the order of their addresses.
+    pub fn take_reported(&mut self) -> Vec<ReportedStore> {
+        std::mem::take(&mut self.reported)
+    }
+
+    /// Notes which instruction made the latest reported stores; false if there are none.
+    pub(crate) fn settle_reported(&mut self, pc: u64) -> bool {
+        self.reported.iter_mut().for_each(|store| store.pc = pc);
+        !self.reported.is_empty()
     }
 
     /// Tells the caches that a device wrote to `page`, and breaks reservations in it.
@@ -249,7 +281,11 @@ impl Engine {
         // Walks set bits for instructions that never get to leave their block, or have none yet.
         if flags & page_flag::REPORT != 0 && kind == StoreKind::Instruction {
             self.leave_block = true;
-            self.reported_store = true;
+            let mut old = [0; 8];
+            let range = offset as usize..(offset + len) as usize;
+            old[..range.len()].copy_from_slice(&bytes[range]);
+            let addr = page.addr() + offset;
+            self.reported.push(ReportedStore { addr, len: len as u8, old, pc: 0 });
         }
     }
 

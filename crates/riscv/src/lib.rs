@@ -28,6 +28,6 @@ mod tlb;
 pub mod trap;
 
 pub use bus::{Bus, BusFault, RamPage};
-pub use engine::Engine;
+pub use engine::{Engine, ReportedStore};
 pub use hart::{Hart, HartState, Privilege};
 pub use run::{Exit, Firmware, Turn};

@@ -63,6 +63,7 @@ impl Engine {
     /// Runs hart `index` until its turn or something else ends it. Interrupt lines are as
     /// [`Hart::set_lines`] left them.
     pub fn run<B: Bus>(&mut self, index: usize, hart: &mut Hart, bus: &mut B, turn: Turn) -> Exit {
+        self.reported.clear();
         let left = i64::try_from(turn.steps).expect("a turn is far shorter than 2^63 steps");
         let start_steps = hart.steps;
         let mut runner = Runner { engine: self, index, hart, bus, turn, start_steps, exit: None };
@@ -176,11 +177,11 @@ impl<B: Bus> Runner<'_, B> {
         Some(unsafe { self.engine.blocks.base().add(known as usize) })
     }
 
-    /// Turns what a slow store noticed into an exit of the run.
+    /// Turns what a slow store by the instruction at `pc` noticed into an exit of the run.
     #[cold]
-    fn after_slow_store(&mut self) {
+    fn after_slow_store(&mut self, pc: u64) {
         self.engine.leave_block = false;
-        if std::mem::take(&mut self.engine.reported_store) {
+        if self.engine.settle_reported(pc) {
             self.exit = Some(Exit::Reported);
         }
     }

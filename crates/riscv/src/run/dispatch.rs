@@ -173,7 +173,7 @@ impl<B: Bus> Runner<'_, B> {
             macro_rules! next_or_leave {
                 () => {
                     if self.engine.leave_block || self.exit.is_some() {
-                        self.after_slow_store();
+                        self.after_slow_store(pc!());
                         leave!()
                     }
                     next!();

@@ -1,6 +1,7 @@
 //! What runs compute and where they stop: blocks, page boundaries, changing code, counters.
 
 use crate::bus::{PAGE_BYTES, RAM_BASE};
+use crate::engine::ReportedStore;
 use crate::hart::Privilege;
 use crate::run::Exit;
 use crate::testing::asm::*;
@@ -128,8 +129,28 @@ fn reported_pages_stop_the_run_after_the_store() {
         assert_eq!(rig.run_hart(0, 20), exit);
         if pc == 1 {
             assert_eq!(rig.harts[0].pc(), CODE + 4 * pc);
+            let old = [0; 8];
+            let store = ReportedStore { addr: DATA, len: 8, old, pc: CODE };
+            assert_eq!(rig.engine.take_reported(), [store]);
         }
     }
+    rig.engine.report_no_stores();
+    rig.hart().set_pc(CODE);
+    assert_eq!(rig.run_hart(0, 20), Exit::Steps);
+}
+
+#[test]
+fn reported_stores_come_with_what_was_there() {
+    // Misaligned across the end of the page before, which is not reported, and a whole block.
+    let mut rig = Rig::new(&[sd(T0, A0, 0), SPIN]);
+    rig.hart().set_reg(10, DATA - 3);
+    rig.hart().set_reg(5, 0x0807_0605_0403_0201);
+    rig.poke_u64(DATA, 0x1122_3344_5566_7788);
+    rig.engine.report_stores(&mut rig.bus, DATA);
+    assert_eq!(rig.run_hart(0, 20), Exit::Reported);
+    let old = [0x88, 0x77, 0x66, 0x55, 0x44, 0, 0, 0];
+    assert_eq!(rig.engine.take_reported(), [ReportedStore { addr: DATA, len: 5, old, pc: CODE }]);
+    assert_eq!(rig.peek(DATA), 0x1122_3308_0706_0504);
 }
 
 #[test]
