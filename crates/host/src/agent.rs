@@ -3,8 +3,10 @@
 //! Bytes and virtual time come in, bytes and events come out; nothing here does I/O. The protocol
 //! is QEMU's `docs/interop/qemu-ga-ref` and `qga/qapi-schema.json`: JSON objects, one per line, one
 //! command at a time. A session begins with `guest-sync-delimited`, whose answer follows a 0xFF
-//! byte, so that remains of an earlier session are told apart. What is asked of the agent, and
-//! when, is the business of `guest`; the commands are in [`commands`].
+//! byte, so that remains of an earlier session are told apart. A session may begin in the middle of
+//! another one's exchange ([`Beginning`]): whatever the agent still says to that one is dropped.
+//! What is asked of the agent, and when, is the business of `guest`; the commands are in
+//! [`commands`].
 
 use std::collections::VecDeque;
 
@@ -26,6 +28,29 @@ pub const SYNC_NS: u64 = 5_000_000_000;
 
 /// Marks the beginning of the answer to `guest-sync-delimited`.
 const DELIMITER: u8 = 0xff;
+
+/// How a session begins. Sessions of different beginnings never take each other's answers, also
+/// when they begin at the same instant of the same machine's life.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Beginning {
+    /// The guest opened its end of the port.
+    Opened,
+    /// The machine was restored, or goes on as another one, with the port open.
+    Restored,
+    /// As [`Beginning::Restored`], in a branch that nobody keeps.
+    ThrowAway,
+}
+
+impl Beginning {
+    /// Part of the ids of its syncs; leaves room for the number of the attempt.
+    const fn sync_bits(self) -> u64 {
+        match self {
+            Beginning::Opened => 0,
+            Beginning::Restored => 0x40,
+            Beginning::ThrowAway => 0x80,
+        }
+    }
+}
 
 /// A command that was given to an [`Agent`].
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
@@ -132,6 +157,9 @@ struct Current {
 #[derive(Debug)]
 pub struct Agent {
     link: Link,
+    beginning: Beginning,
+    /// The line that is coming in is for another session.
+    stray: bool,
     waiting: VecDeque<(CallId, Call)>,
     current: Option<Current>,
     line: Vec<u8>,
@@ -151,6 +179,8 @@ impl Agent {
     pub fn new() -> Agent {
         Agent {
             link: Link::Closed,
+            beginning: Beginning::Opened,
+            stray: false,
             waiting: VecDeque::new(),
             current: None,
             line: Vec::new(),
@@ -170,8 +200,9 @@ impl Agent {
         matches!(self.link, Link::Deaf)
     }
 
-    /// The guest opened its end of the port.
-    pub fn opened(&mut self, now: Instant) {
+    /// The guest's end of the port is open: begins a session.
+    pub fn opened(&mut self, beginning: Beginning, now: Instant) {
+        self.beginning = beginning;
         // What was asked before the guest was up has waited for this moment.
         if !matches!(self.link, Link::Closed) {
             self.closed();
@@ -219,6 +250,12 @@ impl Agent {
                     self.line.clear();
                 }
                 Link::Syncing { delimited: false, .. } => {}
+                // Nothing that JSON has: the answer to a sync that nobody awaits any more.
+                Link::Up if byte == DELIMITER => {
+                    self.stray = true;
+                    self.line.clear();
+                }
+                Link::Up if self.stray => self.stray = byte != b'\n',
                 Link::Syncing { .. } | Link::Up => match byte {
                     b'\n' => self.line_ended(now),
                     _ if self.line.len() >= LINE_BYTES_MAX => self.lost_track(now),
@@ -275,13 +312,15 @@ impl Agent {
             self.events.push_back(AgentEvent::Down);
         }
         self.line.clear();
+        self.stray = false;
         if attempt >= SYNCS_MAX {
             self.link = Link::Deaf;
             self.fail_all(&AgentError::Absent);
             return;
         }
         // Different in every session and attempt, also after the machine was restored.
-        let id = (now.ticks() & 0xffff_ffff) << 8 | u64::from(attempt);
+        let low = self.beginning.sync_bits() | u64::from(attempt);
+        let id = (now.ticks() & 0xffff_ffff) << 8 | low;
         let deadline = now + Ticks::from_ns(SYNC_NS << attempt);
         self.link = Link::Syncing { id, attempt, deadline, delimited: false };
         // The delimiter also ends what the agent's parser may hold of an earlier line.

@@ -12,7 +12,7 @@ use serde_json::Value;
 use stackvm_machine::{ConsoleId, Input, Instant, Output, PortId};
 
 use crate::agent::commands;
-use crate::agent::{Agent, AgentError, AgentEvent, Call, CallId};
+use crate::agent::{Agent, AgentError, AgentEvent, Beginning, Call, CallId};
 use crate::exec::{self, AGENT_PORT, End, Exec, ExecError, ExecKey, Phase, SETS, Set, TERMINALS};
 use crate::protocol::{ExecSpec, Size, Stream};
 
@@ -97,6 +97,8 @@ pub struct Guest {
     agent_port: Option<PortId>,
     sets: Vec<Set>,
     terminals: Vec<u8>,
+    /// Sets that commands of an earlier session use.
+    taken: Vec<Set>,
     open: BTreeSet<PortId>,
     execs: BTreeMap<ExecKey, Exec>,
     calls: BTreeMap<CallId, Purpose>,
@@ -121,6 +123,7 @@ impl Guest {
             agent_port: find(AGENT_PORT),
             sets: (0..SETS).filter_map(set).collect(),
             terminals: TERMINALS.into_iter().filter(|terminal| *terminal < consoles).collect(),
+            taken: Vec::new(),
             open: BTreeSet::new(),
             execs: BTreeMap::new(),
             calls: BTreeMap::new(),
@@ -132,12 +135,24 @@ impl Guest {
         guest
     }
 
-    /// Goes on with a restored machine.
+    /// Goes on with a restored machine, in the middle of whatever its guest was saying or doing for
+    /// somebody else: commands of before run on, unheard, and their sets are left alone until they
+    /// end.
     pub fn restore(&mut self, saved: GuestSaved, now: Instant) {
+        self.join(saved, Beginning::Restored, now);
+    }
+
+    /// As [`Guest::restore`], with a session that begins in a way of its own.
+    pub(crate) fn join(&mut self, saved: GuestSaved, beginning: Beginning, now: Instant) {
         self.open = saved.open;
+        // A command that is just being started has not opened its streams yet. It has the first
+        // set that was free, so new ones take the last.
+        self.sets.sort_by_key(|set| std::cmp::Reverse(set.number));
+        self.taken = self.sets.iter().copied().filter(|set| self.is_open(set)).collect();
+        self.inputs.clear();
         self.open_ports();
         if self.agent_port.is_some_and(|port| self.open.contains(&port)) {
-            self.agent.opened(now);
+            self.agent.opened(beginning, now);
         }
     }
 
@@ -150,6 +165,7 @@ impl Guest {
     pub fn reset(&mut self) {
         self.agent.closed();
         self.open.clear();
+        self.taken.clear();
         self.inputs.clear();
         self.calls.clear();
         while let Some(event) = self.agent.next_event() {
@@ -292,7 +308,7 @@ impl Guest {
             Output::PortOpened { port } => {
                 self.open.insert(port);
                 if Some(port) == self.agent_port {
-                    self.agent.opened(now);
+                    self.agent.opened(Beginning::Opened, now);
                 } else {
                     self.stream_turned(port, End::Open, now);
                 }
@@ -303,6 +319,7 @@ impl Guest {
                     self.agent.closed();
                 } else {
                     self.stream_turned(port, End::Closed, now);
+                    self.give_back_sets();
                 }
             }
             Output::Console { console: ConsoleId::Hvc(number), bytes }
@@ -350,17 +367,31 @@ impl Guest {
         self.events.pop_front()
     }
 
-    /// Our ends are open from the start: a guest that finds one closed reads end of file.
+    /// Our ends are open from the start: a guest that finds one closed reads end of file. One that
+    /// a command of an earlier session reads stays as that session left it.
     fn open_ports(&mut self) {
-        let sets = self.sets.iter().flat_map(|set| [set.input, set.output, set.error]);
-        let ports: Vec<PortId> = self.agent_port.into_iter().chain(sets).collect();
+        let sets = self.sets.iter().filter(|set| !self.taken.contains(set));
+        let streams = sets.flat_map(|set| [set.input, set.output, set.error]);
+        let ports: Vec<PortId> = self.agent_port.into_iter().chain(streams).collect();
         self.inputs.extend(ports.into_iter().map(|port| Input::PortOpen { port }));
     }
 
+    /// Makes the sets ready whose commands of an earlier session have ended.
+    fn give_back_sets(&mut self) {
+        let (taken, ended) =
+            self.taken.iter().copied().partition::<Vec<Set>, _>(|set| self.is_open(set));
+        self.taken = taken;
+        // Only our end of `in` is ever closed.
+        self.inputs.extend(ended.iter().map(|set| Input::PortOpen { port: set.input }));
+    }
+
     fn is_free(&self, set: &Set) -> bool {
-        let used = self.execs.values().any(|exec| exec.set == *set);
-        let open = [set.input, set.output, set.error].iter().any(|port| self.open.contains(port));
-        !used && !open
+        !self.execs.values().any(|exec| exec.set == *set) && !self.is_open(set)
+    }
+
+    /// Whether the guest has any of a set's ports open.
+    fn is_open(&self, set: &Set) -> bool {
+        [set.input, set.output, set.error].iter().any(|port| self.open.contains(port))
     }
 
     fn free_terminal(&self) -> Option<u8> {

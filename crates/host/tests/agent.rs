@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use stackvm_host::agent::commands::{self, ExecStatus};
-use stackvm_host::agent::{Agent, AgentError, AgentEvent, Call};
+use stackvm_host::agent::{Agent, AgentError, AgentEvent, Beginning, Call};
 use stackvm_machine::Instant;
 
 /// A running `qemu-ga` and a session with it.
@@ -64,7 +64,7 @@ impl Session {
     /// Begins a session.
     fn open(&mut self) {
         let now = self.now();
-        self.agent.opened(now);
+        self.agent.opened(Beginning::Opened, now);
         loop {
             match self.event() {
                 AgentEvent::Up => return,

@@ -14,7 +14,7 @@ fn sync_id(outgoing: &[u8]) -> u64 {
 
 fn up() -> Agent {
     let mut agent = Agent::new();
-    agent.opened(NOW);
+    agent.opened(Beginning::Opened, NOW);
     let id = sync_id(&agent.take_outgoing());
     agent.received(format!("\u{0}{{\"return\": {id}}}\n").as_bytes(), NOW);
     assert!(!agent.is_up(), "an answer without delimiter belongs to an older session");
@@ -87,6 +87,83 @@ fn a_late_answer_is_not_taken_for_the_next_one() {
     assert!(String::from_utf8(agent.take_outgoing()).unwrap().contains("guest-exec"));
 }
 
+/// An agent that hears byte by byte and answers as `qemu-ga` does: one command after the other, and
+/// an error for what a delimiter cuts off. For exchanges that are cut at every byte.
+#[derive(Clone, Default)]
+struct FakeAgent {
+    line: Vec<u8>,
+}
+
+impl FakeAgent {
+    fn hears(&mut self, bytes: &[u8]) -> Vec<u8> {
+        bytes.iter().flat_map(|byte| self.hears_byte(*byte)).collect()
+    }
+
+    fn hears_byte(&mut self, byte: u8) -> Vec<u8> {
+        let line = match byte {
+            DELIMITER | b'\n' => std::mem::take(&mut self.line),
+            _ => {
+                self.line.push(byte);
+                return Vec::new();
+            }
+        };
+        let Ok(message) = serde_json::from_slice::<Value>(&line) else {
+            let error = json!({ "class": "GenericError", "desc": "JSON parse error" });
+            return format!("{}\n", json!({ "error": error })).into_bytes();
+        };
+        let (delimiter, value): (&[u8], _) = match message["execute"].as_str() {
+            Some("guest-sync-delimited") => (&[DELIMITER], message["arguments"]["id"].clone()),
+            _ => (b"", json!({ "pid": message["arguments"]["arg"][0] })),
+        };
+        [delimiter, format!("{}\n", json!({ "return": value })).as_bytes()].concat()
+    }
+}
+
+#[test]
+fn a_session_begins_anywhere_in_anothers_exchange() {
+    let mut recorded = Agent::new();
+    recorded.opened(Beginning::Opened, NOW);
+    let mut sent = recorded.take_outgoing();
+    recorded.received(&FakeAgent::default().hears(&sent), NOW);
+    recorded.call(exec("/bin/sh", &["old".to_owned()]), NOW).unwrap();
+    sent.extend(recorded.take_outgoing());
+    // Of what the recorded session sent, the agent has read a part, the rest waits at the port or
+    // never arrives; of its answers, a part was taken by the recorded session.
+    for (sent_cut, read) in (0..=sent.len()).flat_map(|cut| (0..=cut).map(move |read| (cut, read)))
+    {
+        let mut fake = FakeAgent::default();
+        let said = fake.hears(&sent[..read]);
+        for taken in [0, 1, said.len() / 2, said.len()] {
+            let (mut fake, mut agent) = (fake.clone(), Agent::new());
+            agent.opened(Beginning::ThrowAway, NOW);
+            agent.call(exec("/bin/sh", &["new".to_owned()]), NOW).unwrap();
+            agent.received(&said[taken.min(said.len())..], NOW);
+            agent.received(&fake.hears(&sent[read..sent_cut]), NOW);
+            loop {
+                let bytes = agent.take_outgoing();
+                if bytes.is_empty() {
+                    break;
+                }
+                for byte in fake.hears(&bytes) {
+                    agent.received(&[byte], NOW);
+                }
+            }
+            let place = (sent_cut, read, taken);
+            assert!(matches!(agent.next_event(), Some(AgentEvent::Up)), "at {place:?}");
+            assert_eq!(answer(&mut agent), Ok(json!({ "pid": "new" })), "at {place:?}");
+        }
+    }
+}
+
+#[test]
+fn a_sync_that_nobody_awaits_is_no_answer() {
+    let mut agent = up();
+    agent.call(set_time(1), NOW).unwrap();
+    agent.received(b"\xff{\"return\": 77}\n{\"return\": {}}\n", NOW);
+    assert_eq!(answer(&mut agent), Ok(json!({})));
+    assert!(agent.is_up());
+}
+
 #[test]
 fn a_shutdown_that_is_not_refused_has_worked() {
     let check = |event: fn(&mut Agent), works: bool| {
@@ -106,7 +183,7 @@ fn a_shutdown_that_is_not_refused_has_worked() {
 #[test]
 fn a_deaf_agent_is_given_up_and_a_new_one_welcomed() {
     let mut agent = Agent::new();
-    agent.opened(NOW);
+    agent.opened(Beginning::Opened, NOW);
     agent.call(set_time(1), NOW).unwrap();
     let mut ids = Vec::new();
     while let Some(deadline) = agent.deadline() {
@@ -119,7 +196,7 @@ fn a_deaf_agent_is_given_up_and_a_new_one_welcomed() {
     assert_eq!(answer(&mut agent), Err(AgentError::Absent));
     assert_eq!(agent.call(set_time(1), NOW), Err(AgentError::Absent));
     agent.closed();
-    agent.opened(NOW);
+    agent.opened(Beginning::Opened, NOW);
     assert!(agent.call(set_time(1), NOW).is_ok());
 }
 
@@ -127,7 +204,7 @@ fn a_deaf_agent_is_given_up_and_a_new_one_welcomed() {
 fn what_is_asked_early_waits_for_the_guest() {
     let mut agent = Agent::new();
     agent.call(set_time(7), NOW).unwrap();
-    agent.opened(NOW);
+    agent.opened(Beginning::Opened, NOW);
     let id = sync_id(&agent.take_outgoing());
     agent.received(format!("\n{{\"return\": {id}}}\n").as_bytes(), NOW);
     assert!(!agent.is_up());
@@ -172,7 +249,7 @@ fn hostile_agents_never_panic() {
         [b"{", b"}", b"\xff", b"\n", b"{\"return\":", b"\"", b"{\"error\":{}}\n", b"7", b"[[[["];
     for round in 0..2000 {
         let mut agent = if round % 2 == 0 { up() } else { Agent::new() };
-        agent.opened(NOW);
+        agent.opened(Beginning::Opened, NOW);
         let mut now = NOW;
         for _ in 0..50 {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);

@@ -350,6 +350,37 @@ fn a_restored_machine_gets_a_new_session() {
     });
     assert!(sync);
 }
+
+#[test]
+fn commands_of_an_earlier_session_keep_their_set() {
+    let mut fake = Fake::new();
+    fake.exec(&spec(&["old"]));
+    [IN, OUT, ERR].into_iter().for_each(|port| fake.opens(port));
+    let mut guest = Guest::new(&ports(), 3);
+    guest.restore(fake.guest.save(), fake.now);
+    let opened = |guest: &mut Guest| -> Vec<PortId> {
+        let inputs = guest.take_inputs().into_iter();
+        inputs.filter_map(|input| match input {
+            Input::PortOpen { port } => Some(port),
+            _ => None,
+        })
+        .collect()
+    };
+    let seen = opened(&mut guest);
+    assert!(seen.contains(&AGENT) && ![IN, OUT, ERR].iter().any(|port| seen.contains(port)));
+    fake.guest = guest;
+    fake.settle();
+    // One that is just being started has the first free set: the last one is safe.
+    fake.exec(&spec(&["new"]));
+    let script = fake.started.values().last().unwrap()[1].clone();
+    assert!(script.contains(&format!("exec.{}.out", SETS - 1)), "{script}");
+    for port in [ERR, IN, OUT] {
+        assert_eq!(opened(&mut fake.guest), []);
+        fake.guest.output(Output::PortClosed { port }, fake.now);
+    }
+    assert_eq!(opened(&mut fake.guest), [IN], "the next command's input is not at its end");
+}
+
 #[test]
 fn a_reset_loses_what_ran_and_starts_over() {
     let mut fake = Fake::new();
