@@ -384,7 +384,7 @@ impl Lab {
         let stop = self.machine.run(until.min(deadline.max(self.machine.now())));
         self.pump();
         match stop {
-            Stop::Until | Stop::Outputs => {}
+            Stop::Until | Stop::Outputs | Stop::Watched => {}
             Stop::PowerOff { code } => {
                 self.condition = Condition::Off { code };
                 self.events.push_back(LabEvent::PoweredOff { code });

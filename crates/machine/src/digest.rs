@@ -15,6 +15,8 @@
 //!   one, with which one root is above all pages: 1 up to 512 pages (2 MiB), 2 up to 1 GiB, 3 up to
 //!   512 GiB. The root does not tell the number of pages, so it is hashed along, see
 //!   [`StateHasher::tree`].
+//! * Which blocks of a disk were written is a tree as well, over one bit for each block, the lowest
+//!   bit of a byte first, cut into pages.
 //! * A state is a set of named parts. Its digest is the BLAKE3 hash of, for each part in ascending
 //!   order of its name's bytes: the name's length (one byte), the name, and the BLAKE3 hash of the
 //!   part's bytes.
@@ -24,11 +26,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::memory::{FrozenRam, Leaf, PAGE_BYTES, PageBytes};
+use crate::memory::{PAGE_BYTES, PageBytes};
+
+mod trees;
+
+pub use trees::{RamTree, StateTrees};
 
 /// Children of a node of the hash tree.
 pub const FAN_OUT: usize = 512;
@@ -163,6 +168,48 @@ impl HashTree {
         }
     }
 
+    /// The digest of a page.
+    ///
+    /// # Panics
+    /// When `page` is not below [`HashTree::pages`].
+    pub fn page(&self, page: u64) -> Digest {
+        assert!(page < self.pages, "page {page} of {}", self.pages);
+        let digests = self.leaves[(page / FAN_OUT as u64) as usize].as_ref();
+        digests.map_or(Digest::ZERO, |digests| digests[(page % FAN_OUT as u64) as usize])
+    }
+
+    /// Number of levels of nodes, at least one. Level 0 is right above the pages; the last one
+    /// has the root alone.
+    pub fn levels(&self) -> usize {
+        self.levels.len()
+    }
+
+    /// The digest of node `node` of level `level`.
+    ///
+    /// # Panics
+    /// When there is no such node, or pages were set since the last [`HashTree::root`].
+    pub fn node(&self, level: usize, node: usize) -> Digest {
+        assert!(self.changed.is_empty(), "the root is asked for first");
+        self.levels[level][node]
+    }
+
+    /// The digests below node `node` of level `level`: of pages for level 0, else of nodes of the
+    /// level below. Those beyond the end are [`Digest::ZERO`].
+    ///
+    /// # Panics
+    /// As [`HashTree::node`].
+    pub fn children(&self, level: usize, node: usize) -> [Digest; FAN_OUT] {
+        assert!(self.changed.is_empty(), "the root is asked for first");
+        let Some(below) = level.checked_sub(1) else {
+            return self.leaves[node].as_deref().copied().unwrap_or([Digest::ZERO; FAN_OUT]);
+        };
+        assert!(node < self.levels[level].len(), "node {node} of level {level}");
+        let mut children = [Digest::ZERO; FAN_OUT];
+        let digests = self.levels[below].chunks(FAN_OUT).nth(node).expect("a node has children");
+        children[..digests.len()].copy_from_slice(digests);
+        children
+    }
+
     /// The root's digest, as [`tree_root`] has it.
     pub fn root(&mut self) -> Digest {
         let mut changed = std::mem::take(&mut self.changed);
@@ -184,51 +231,6 @@ impl HashTree {
             }
         }
         self.levels.last().expect("there is a level")[0]
-    }
-}
-
-/// The hash tree over a machine's RAM: hashes only pages that changed since the last time, which
-/// it sees without reading them.
-#[derive(Clone, Debug)]
-pub struct RamTree {
-    tree: HashTree,
-    /// The page table that `tree` shows. Compared only; its pages may be gone.
-    seen: Vec<Arc<Leaf>>,
-}
-
-impl RamTree {
-    /// The tree over `pages` pages of zeroes.
-    pub fn new(pages: u32) -> RamTree {
-        RamTree { tree: HashTree::new(u64::from(pages)), seen: Vec::new() }
-    }
-
-    /// The root over `ram`.
-    ///
-    /// # Panics
-    /// When `ram` has another size.
-    pub fn root(&mut self, ram: &FrozenRam) -> Digest {
-        assert_eq!(u64::from(ram.pages()), self.tree.pages(), "the same RAM as before");
-        let first_time = self.seen.is_empty();
-        for (at, leaf) in ram.leaves().iter().enumerate() {
-            if !first_time && Arc::ptr_eq(leaf, &self.seen[at]) {
-                continue;
-            }
-            let first = (at * FAN_OUT) as u32;
-            for page in first..ram.pages().min(first + FAN_OUT as u32) {
-                let known = if first_time {
-                    ram.is_zero_page(page)
-                } else {
-                    leaf.shares_page(&self.seen[at], (page - first) as usize)
-                };
-                if !known {
-                    let bytes = ram.page(page).expect("page is in range");
-                    self.tree.set(u64::from(page), Digest::of_page(bytes));
-                }
-            }
-        }
-        self.seen.clear();
-        self.seen.extend_from_slice(ram.leaves());
-        self.tree.root()
     }
 }
 

@@ -19,9 +19,11 @@ mod reset;
 mod sbi;
 #[cfg(any(test, feature = "fuzz"))]
 mod testing;
+mod watch;
 
 pub use config::{ConfigError, DiskConfig, Firmware, MachineConfig};
 pub use instant::Instant;
 pub use io::{ConsoleId, DiskId, Input, NicId, Output, PortId};
 pub use machine::{Machine, Stop};
 pub use persist::{Frozen, RestoreError};
+pub use watch::{WatchedStore, Writer};

@@ -7,6 +7,8 @@
 //! the order they are put in. What is due takes effect at the first instruction boundary at or
 //! after its instant. Nothing else decides, so cutting a run anywhere changes nothing.
 
+use std::ops::Range;
+
 use stackvm_riscv::{Engine, Exit, Firmware as Ecalls, Hart, RamPage, Turn};
 
 use crate::board::Board;
@@ -14,11 +16,12 @@ use crate::boot::{self, BoardDescription, BootMode, BootPlan, FirmwareKind, Hart
 use crate::config::{ConfigError, MachineConfig, limits};
 use crate::devices::finisher::FinisherRequest;
 use crate::devices::virtio::{HostEvent, VirtioDevice};
-use crate::digest::RamTree;
+use crate::digest::StateTrees;
 use crate::htif::Htif;
 use crate::instant::{Instant, Ticks};
 use crate::io::{ConsoleId, Input, Output, PortId};
 use crate::sbi;
+use crate::watch::WatchedStore;
 
 /// Instructions in a hart's turn.
 pub const QUANTUM_STEPS: u64 = 20_000;
@@ -42,8 +45,11 @@ pub enum Stop {
         /// Exit code.
         code: u32,
     },
-    /// The guest asked for a reset. The caller makes a new machine.
+    /// The guest asked for a reset, which is the caller's to do ([`Machine::reset`]).
     Reset,
+    /// Something was stored into the range of [`Machine::watch`] right before [`Machine::now`]:
+    /// take it ([`Machine::take_watched`]) and run again.
+    Watched,
     /// Much output waits: take it ([`Machine::take_outputs`]) and run again.
     Outputs,
     /// A host condition (unreadable disk content, no memory) must be cured first; running again
@@ -81,7 +87,12 @@ pub struct Machine {
     pub(crate) htif: Option<Htif>,
     /// Set once the machine is off.
     pub(crate) off: Option<FinisherRequest>,
-    pub(crate) ram_tree: RamTree,
+    /// What the last digest hashed.
+    pub(crate) trees: StateTrees,
+    /// Stores there end a run; empty if nothing is watched.
+    pub(crate) watched_range: Range<u64>,
+    /// Such stores that nobody took yet.
+    pub(crate) watched: Vec<WatchedStore>,
 }
 
 impl Machine {
@@ -118,7 +129,9 @@ impl Machine {
             firmware: FirmwareKind::None,
             htif: None,
             off: None,
-            ram_tree: RamTree::new(pages),
+            trees: StateTrees::new(config),
+            watched_range: 0..0,
+            watched: Vec::new(),
         };
         if config.sv48 {
             machine.harts.iter_mut().for_each(Hart::offer_sv48);
@@ -170,6 +183,9 @@ impl Machine {
                 return Stop::Stalled { reason: stall.reason };
             }
             self.forget_written();
+            if self.collect_overwritten() {
+                return Stop::Watched;
+            }
             self.wake();
             if self.now >= until {
                 return Stop::Until;
@@ -284,11 +300,11 @@ impl Machine {
 
     /// Bytes of a disk that the guest has written, in whole blocks.
     pub fn disk_written_bytes(&self) -> u64 {
-        let blocks: usize = (0..=u8::MAX)
+        let blocks: u64 = (0..=u8::MAX)
             .map_while(|n| self.board.disk(crate::io::DiskId(n)))
-            .map(|blk| blk.disk().overlay().iter().count())
+            .map(|blk| blk.disk().overlay().len())
             .sum();
-        blocks as u64 * crate::devices::disk::BLOCK_BYTES as u64
+        blocks * crate::devices::disk::BLOCK_BYTES as u64
     }
 
     /// Reads a disk as the guest would, past what it has not flushed.
@@ -350,7 +366,10 @@ impl Machine {
                 self.off = self.off.or(self.board.finisher.request());
                 self.end_turn_on_ipi();
             }
-            Exit::Reported => self.htif_stored(),
+            Exit::Reported => {
+                self.collect_reported();
+                self.htif_stored();
+            }
         }
         if self.quantum_left == 0 && self.harts.len() > 1 {
             self.engine.end_turn(index, &self.harts[index], &mut self.board);

@@ -66,6 +66,25 @@ pub struct Ram {
     segments: Vec<Arc<Segment>>,
     arena: Arena,
     written: Vec<PageIndex>,
+    watch: Option<Box<Watch>>,
+}
+
+/// What [`Ram::watch`] looks for and what it found.
+#[derive(Debug)]
+struct Watch {
+    range: Range<u64>,
+    overwritten: Vec<Overwritten>,
+}
+
+/// A device's write to the watched range, as far as it lies inside.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Overwritten {
+    /// Physical address of the first byte.
+    pub addr: u64,
+    /// What was there before.
+    pub old: Vec<u8>,
+    /// What was written.
+    pub new: Vec<u8>,
 }
 
 impl Ram {
@@ -94,7 +113,15 @@ impl Ram {
 
     fn from_parts(pages: u32, leaves: Vec<Arc<Leaf>>, segments: Vec<Arc<Segment>>) -> Ram {
         let arena = Arena::new(pages as usize);
-        Ram { pages, epoch: Epoch::next(), leaves, segments, arena, written: Vec::new() }
+        Ram {
+            pages,
+            epoch: Epoch::next(),
+            leaves,
+            segments,
+            arena,
+            written: Vec::new(),
+            watch: None,
+        }
     }
 
     /// Size in bytes.
@@ -123,6 +150,7 @@ impl Ram {
     /// # Errors
     /// [`OutOfRam`], and nothing is written.
     pub fn write(&mut self, addr: u64, bytes: &[u8]) -> Result<(), OutOfRam> {
+        self.note_overwritten(addr, bytes);
         for piece in self.pieces(addr, bytes.len())? {
             let to = self.page_mut(piece.page).expect("checked above");
             let from = &bytes[piece.bytes];
@@ -139,6 +167,34 @@ impl Ram {
     /// Pages that devices wrote since the last call.
     pub fn take_written(&mut self) -> Vec<PageIndex> {
         std::mem::take(&mut self.written)
+    }
+
+    /// Has [`Ram::write`] note what it changes in a range of physical addresses, from now on and
+    /// instead of any earlier range; an empty range ends it.
+    pub fn watch(&mut self, range: Range<u64>) {
+        self.watch =
+            (!range.is_empty()).then(|| Box::new(Watch { range, overwritten: Vec::new() }));
+    }
+
+    /// Takes what was noted since the last call.
+    pub fn take_overwritten(&mut self) -> Vec<Overwritten> {
+        self.watch.as_mut().map_or_else(Vec::new, |watch| std::mem::take(&mut watch.overwritten))
+    }
+
+    fn note_overwritten(&mut self, addr: u64, bytes: &[u8]) {
+        let Some(watch) = &self.watch else { return };
+        let start = addr.max(watch.range.start);
+        let end = addr.saturating_add(bytes.len() as u64).min(watch.range.end);
+        if start >= end {
+            return;
+        }
+        let new = bytes[(start - addr) as usize..(end - addr) as usize].to_vec();
+        let mut old = vec![0; new.len()];
+        // A write that leaves RAM changes nothing.
+        if self.read(start, &mut old).is_ok() && self.pieces(addr, bytes.len()).is_ok() {
+            let watch = self.watch.as_mut().expect("looked at above");
+            watch.overwritten.push(Overwritten { addr: start, old, new });
+        }
     }
 
     /// Host address of a page for reading, or `None` outside RAM. Valid until the next

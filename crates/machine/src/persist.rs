@@ -1,20 +1,15 @@
 //! The whole state of a machine: saved, restored, frozen, forked and digested.
 //!
-//! Owns the file format of a saved machine and the digest's parts. A restored state may be
-//! hostile: everything is checked or harmless, and nothing is believed about lengths.
-//!
-//! # Format
-//!
-//! All integers are little-endian. `STACKVM\0`, format version (`u32`), length of the state
-//! (`u32`) and the state (postcard); then RAM and each disk as records of a page number (`u64`)
-//! and 4096 bytes, ended by the page number `u64::MAX`; at last the machine's digest (32 bytes).
-//! Pages of zeroes in RAM and blocks that the guest has not written are left out.
+//! Owns what belongs to the state and what is refused of one that comes from elsewhere: it may be
+//! hostile, so everything is checked or harmless. A machine at one instant is [`Frozen`]; the file
+//! of a saved machine is in `file`; hashing is [`crate::digest`]'s.
 
+mod file;
+mod frozen;
 #[cfg(any(test, feature = "fuzz"))]
 pub mod fuzz;
 
-use std::io::{self, Read, Write};
-use std::sync::Arc;
+use std::io;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -24,7 +19,7 @@ use stackvm_riscv::{Hart, HartState};
 use crate::boot::FirmwareKind;
 use crate::config::{ConfigError, MachineConfig};
 use crate::devices::clint::Clint;
-use crate::devices::disk::{BLOCK_BYTES, Overlay};
+use crate::devices::disk::Overlay;
 use crate::devices::finisher::{Finisher, FinisherRequest};
 use crate::devices::plic::Plic;
 use crate::devices::rtc::Rtc;
@@ -32,35 +27,20 @@ use crate::devices::uart::Uart;
 use crate::devices::virtio::{VirtioDevice, VirtioSlotState};
 use crate::devices::vmgenid::Vmgenid;
 use crate::devices::{InvalidState, Persist};
-use crate::digest::{Digest, StateHasher, tree_root};
+use crate::digest::Digest;
 use crate::htif::Htif;
 use crate::instant::Instant;
 use crate::io::DiskId;
 use crate::machine::{HartRun, Machine, QUANTUM_STEPS, RATE_TICKS_MAX};
-use crate::memory::{FrozenRam, PAGE_BYTES, Ram};
+use crate::memory::{FrozenRam, Ram};
 
-const MAGIC: [u8; 8] = *b"STACKVM\0";
-/// Raised when a saved machine of before can no longer be read.
-const FORMAT_VERSION: u32 = 1;
-/// Most bytes the state beside RAM and disks takes: devices hold at most a few MiB of input each.
-const STATE_BYTES_MAX: u32 = 128 << 20;
-/// Ends the records of RAM or a disk.
-const NO_PAGE: u64 = u64::MAX;
+pub use frozen::Frozen;
 
 /// The instruction set, board, default rate and quantum together; a saved machine runs only where
 /// the same profile is.
 pub const PROFILE: &str = "virt-1";
 /// Raised by bug fixes that change what a machine computes.
 pub const DETERMINISM_VERSION: u32 = 1;
-
-/// A machine at one instant, immutable: any number of machines can go on from it.
-#[derive(Clone)]
-pub struct Frozen {
-    config: MachineConfig,
-    state: MachineState,
-    ram: FrozenRam,
-    overlays: Vec<Overlay>,
-}
 
 /// Why a saved machine cannot be restored.
 #[derive(Debug, Error)]
@@ -142,7 +122,7 @@ impl Machine {
     /// The machine at this instant. Costs neither by the size of RAM nor by what was written.
     pub fn freeze(&mut self) -> Frozen {
         let ram = self.freeze_ram();
-        Frozen { config: self.config.clone(), state: self.state(), ram, overlays: self.overlays() }
+        Frozen::new(self.config.clone(), self.state(), ram, self.overlays())
     }
 
     /// A machine that goes on from a frozen one: the same future for the same inputs.
@@ -150,86 +130,29 @@ impl Machine {
     /// # Panics
     /// Never: what was frozen can be thawed.
     pub fn thaw(frozen: &Frozen) -> Machine {
-        let mut machine = Machine::assemble(&frozen.config).expect("it was a machine before");
-        machine.board.ram = Ram::thaw(&frozen.ram);
-        machine.set_overlays(frozen.overlays.clone()).expect("the same disks as before");
-        machine.set_state(frozen.state.clone()).expect("a machine's own state");
-        machine
+        let overlays = frozen.overlays().to_vec();
+        Machine::from_state(frozen.config(), frozen.state().clone(), frozen.ram(), overlays)
+            .expect("it was a machine before")
     }
 
-    /// Writes the whole machine to `sink`.
-    ///
-    /// # Errors
-    /// The sink's.
-    pub fn save(&mut self, sink: &mut dyn Write) -> io::Result<()> {
-        let ram = self.freeze_ram();
-        let state = postcard::to_stdvec(&self.state()).map_err(io::Error::other)?;
-        let length = u32::try_from(state.len()).map_err(io::Error::other)?;
-        sink.write_all(&MAGIC)?;
-        sink.write_all(&FORMAT_VERSION.to_le_bytes())?;
-        sink.write_all(&length.to_le_bytes())?;
-        sink.write_all(&state)?;
-        let mut result = Ok(());
-        ram.for_each_nonzero_page(|page, bytes| {
-            if result.is_ok() {
-                result = write_page(sink, page.into(), bytes);
-            }
-        });
-        result?;
-        sink.write_all(&NO_PAGE.to_le_bytes())?;
-        for overlay in self.overlays() {
-            for (block, bytes) in overlay.iter() {
-                write_page(sink, block, bytes)?;
-            }
-            sink.write_all(&NO_PAGE.to_le_bytes())?;
-        }
-        sink.write_all(self.digest().as_bytes())
-    }
-
-    /// The machine that [`Machine::save`] wrote, from the same configuration (whose kernel, initrd
-    /// and firmware files are not looked at).
-    ///
-    /// # Errors
-    /// See [`RestoreError`].
-    pub fn restore(config: &MachineConfig, source: &mut dyn Read) -> Result<Machine, RestoreError> {
-        let mut machine = Machine::read(config, source)?;
-        let mut expected = [0; 32];
-        source.read_exact(&mut expected)?;
-        let found = machine.digest();
-        if *found.as_bytes() != expected {
-            return Err(RestoreError::Digest { found, expected: Digest::from_bytes(expected) });
-        }
-        Ok(machine)
-    }
-
-    /// Reads all but the digest.
-    fn read(config: &MachineConfig, source: &mut dyn Read) -> Result<Machine, RestoreError> {
-        let mut head = [0; 16];
-        source.read_exact(&mut head)?;
-        if head[..8] != MAGIC {
-            return Err(RestoreError::Format("it does not begin with STACKVM".into()));
-        }
-        let word = |at: usize| u32::from_le_bytes(head[at..at + 4].try_into().expect("four bytes"));
-        check_version("format", word(8), FORMAT_VERSION)?;
-        let state = read_state(source, word(12))?;
+    /// The machine of that configuration in a state that may come from anywhere.
+    fn from_state(
+        config: &MachineConfig,
+        state: MachineState,
+        ram: &FrozenRam,
+        overlays: Vec<Overlay>,
+    ) -> Result<Machine, RestoreError> {
         let mut machine = Machine::assemble(config)?;
-        let pages = machine.board.ram.size_bytes() / PAGE_BYTES as u64;
-        while let Some((page, bytes)) = read_page(source, pages, "RAM")? {
-            machine.board.ram.reserve(1).map_err(ConfigError::HostMemory)?;
-            let addr = crate::memory::RAM_BASE + page * PAGE_BYTES as u64;
-            machine.board.ram.write(addr, &*bytes).expect("the page is inside RAM");
-        }
-        machine.board.ram.take_written();
-        let mut overlays = Vec::new();
-        for disk in machine.disks() {
-            let sectors = machine.board.disk(disk).expect("a disk").disk().sectors();
-            let blocks = sectors.div_ceil(BLOCK_BYTES as u64 / 512);
-            let mut overlay = Overlay::default();
-            while let Some((block, bytes)) = read_page(source, blocks, "disk")? {
-                overlay.insert(block, Arc::from(bytes));
+        let sizes = [
+            ("bytes of RAM", ram.size_bytes(), machine.board.ram.size_bytes()),
+            ("disks", overlays.len() as u64, machine.disks().count() as u64),
+        ];
+        for (what, found, expected) in sizes {
+            if found != expected {
+                return Err(RestoreError::Shape { what, found, expected });
             }
-            overlays.push(overlay);
         }
+        machine.board.ram = Ram::thaw(ram);
         machine.set_overlays(overlays)?;
         machine.set_state(state)?;
         Ok(machine)
@@ -237,24 +160,11 @@ impl Machine {
 
     /// The digest of the whole state: equal for machines with the same future.
     pub fn digest(&mut self) -> Digest {
-        let ram = self.freeze_ram();
-        let mut hasher = StateHasher::new();
-        let state = postcard::to_stdvec(&self.state()).expect("plain data");
-        hasher.part("state", &state);
-        hasher.tree("ram", ram.pages().into(), self.ram_tree.root(&ram));
-        for (index, overlay) in self.overlays().iter().enumerate() {
-            // A written block of zeroes hides the source's, so which are written counts as well.
-            let written: Vec<u8> = overlay.iter().flat_map(|(n, _)| n.to_le_bytes()).collect();
-            hasher.part(&format!("disk{index}.written"), &written);
-            let blocks = overlay.last().map_or(0, |last| last + 1);
-            let root = tree_root(blocks, |block| {
-                overlay.get(block).map_or(Digest::ZERO, |bytes| Digest::of_page(bytes))
-            });
-            hasher.tree(&format!("disk{index}"), blocks, root);
-        }
-        drop(ram);
+        let frozen = self.freeze();
+        let digest = frozen.digest(&mut self.trees);
+        drop(frozen);
         self.give_back();
-        hasher.finish()
+        digest
     }
 
     /// Gives pages back to the host that no one refers to any more. Only where nobody waits: unlike
@@ -395,18 +305,6 @@ impl Machine {
     }
 }
 
-impl Frozen {
-    /// The instant it was frozen at.
-    pub fn instant(&self) -> Instant {
-        self.state.now
-    }
-
-    /// Its memory.
-    pub fn ram(&self) -> &FrozenRam {
-        &self.ram
-    }
-}
-
 fn check_version(what: &str, found: u32, expected: u32) -> Result<(), RestoreError> {
     if found == expected {
         return Ok(());
@@ -415,44 +313,19 @@ fn check_version(what: &str, found: u32, expected: u32) -> Result<(), RestoreErr
     Err(RestoreError::Version { found: name(found), expected: name(expected) })
 }
 
-fn read_state(source: &mut dyn Read, length: u32) -> Result<MachineState, RestoreError> {
-    if length > STATE_BYTES_MAX {
-        return Err(RestoreError::Format(format!("a state of {length} bytes")));
+/// Reads what [`Frozen::state_bytes`] gave.
+fn decode_state(bytes: &[u8]) -> Result<MachineState, RestoreError> {
+    let format = |problem: String| RestoreError::Format(problem);
+    let (state, rest) = postcard::take_from_bytes::<MachineState>(bytes)
+        .map_err(|error| format(error.to_string()))?;
+    if !rest.is_empty() {
+        return Err(format(format!("{} bytes behind the state", rest.len())));
     }
-    // Grows with what is really there: the length alone allocates nothing.
-    let mut bytes = Vec::new();
-    source.take(length.into()).read_to_end(&mut bytes)?;
-    if bytes.len() != length as usize {
-        return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
-    }
-    postcard::from_bytes(&bytes).map_err(|error| RestoreError::Format(error.to_string()))
+    Ok(state)
 }
 
-fn write_page(sink: &mut dyn Write, number: u64, bytes: &[u8; PAGE_BYTES]) -> io::Result<()> {
-    sink.write_all(&number.to_le_bytes())?;
-    sink.write_all(bytes)
-}
-
-type Page = Box<[u8; PAGE_BYTES]>;
-
-/// The next record, whose number is below `count`; `None` at the end of the records.
-fn read_page(
-    source: &mut dyn Read,
-    count: u64,
-    what: &str,
-) -> Result<Option<(u64, Page)>, RestoreError> {
-    let mut number = [0; 8];
-    source.read_exact(&mut number)?;
-    let number = u64::from_le_bytes(number);
-    if number == NO_PAGE {
-        return Ok(None);
-    }
-    if number >= count {
-        return Err(RestoreError::Format(format!("page {number} of a {what} of {count}")));
-    }
-    let mut bytes = Box::new([0; PAGE_BYTES]);
-    source.read_exact(&mut bytes[..])?;
-    Ok(Some((number, bytes)))
+fn encode_state(state: &MachineState) -> Vec<u8> {
+    postcard::to_stdvec(state).expect("plain data")
 }
 
 #[cfg(test)]

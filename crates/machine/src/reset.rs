@@ -10,8 +10,9 @@ use crate::{Machine, MachineConfig};
 
 impl Machine {
     /// Switches the machine on anew, as from [`Machine::new`], but what the guest has written to
-    /// its disks stays. Requests in flight are lost, as with a reset button. `config` has the same
-    /// disks as before.
+    /// its disks stays, and virtual time goes on: an instant never comes twice in a machine's
+    /// life. Its clock shows `config.rtc_ns` plus [`Machine::now`]. Requests in flight are lost, as
+    /// with a reset button. `config` has the same disks as before.
     ///
     /// # Errors
     /// See [`ConfigError`]; the machine is as before.
@@ -27,6 +28,9 @@ impl Machine {
             let set = blk.disk_mut().set_overlay(overlay);
             set.map_err(|error| ConfigError::Invalid(error.to_string()))?;
         }
+        fresh.now = self.now;
+        // They left before, and nobody took them yet.
+        fresh.board.outputs = self.take_outputs();
         *self = fresh;
         Ok(())
     }
@@ -64,7 +68,7 @@ mod tests {
         }
         assert_eq!(machine.run(Instant::from_ns(1000)), Stop::Until);
         machine.reset(&config).unwrap();
-        assert_eq!((machine.now(), machine.retired()), (Instant::ZERO, 0));
+        assert_eq!((machine.now(), machine.retired()), (Instant::from_ns(1000), 0));
         let mut bytes = [0; 1024];
         machine.read_disk(DiskId(0), 4096, &mut bytes).unwrap();
         assert_eq!((bytes[0], bytes[511], bytes[512]), (7, 7, 1));

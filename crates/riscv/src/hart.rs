@@ -87,6 +87,13 @@ pub struct HartState {
     trapped: u64,
 }
 
+impl HartState {
+    /// Instructions retired.
+    pub fn retired(&self) -> u64 {
+        self.steps - self.trapped
+    }
+}
+
 /// A saved hart that no hart could ever be in.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct InvalidHart(&'static str);

@@ -48,7 +48,7 @@ fn run_blocking(mut machine: Machine, until: Instant, show: Show) -> Result<u8> 
         write_outputs(machine.take_outputs(), show)?;
         match stop {
             Stop::Until if machine.now() >= until => break 0,
-            Stop::Until | Stop::Outputs => {}
+            Stop::Until | Stop::Outputs | Stop::Watched => {}
             Stop::PowerOff { code } => break super::power_off_code(code),
             Stop::Reset => {
                 eprintln!("the guest asked for a reset at {}", machine.now());

@@ -143,6 +143,8 @@ fn make_lab(
         return Ok((lab, late));
     }
     (config.seed, config.rtc_ns) = fresh;
+    // Virtual time went on since the machine was first switched on; its clock begins now.
+    config.rtc_ns = config.rtc_ns.wrapping_sub(machine.now().ns());
     let mut lab = Lab::with_machine(machine, config);
     lab.reset()?;
     // Nobody has seen it off.

@@ -11,7 +11,7 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 
-pub use overlay::{BLOCK_BYTES, Block, Overlay};
+pub use overlay::{BITMAP_BLOCKS, BLOCK_BYTES, Block, Overlay};
 
 use crate::devices::InvalidState;
 
@@ -96,6 +96,11 @@ impl Disk {
         self.source.size_bytes() / SECTOR_BYTES
     }
 
+    /// Size in blocks, the last of which may be cut short.
+    pub fn blocks(&self) -> u64 {
+        self.source.size_bytes().div_ceil(BLOCK_BYTES as u64)
+    }
+
     /// What the guest has written, as whole blocks. A block in here counts even if it is all
     /// zeroes or equal to the source's.
     pub fn overlay(&self) -> &Overlay {
@@ -107,7 +112,7 @@ impl Disk {
     /// # Errors
     /// [`InvalidState`] if a block lies behind the end of the disk.
     pub fn set_overlay(&mut self, overlay: Overlay) -> Result<(), InvalidState> {
-        let blocks = self.source.size_bytes().div_ceil(BLOCK_BYTES as u64);
+        let blocks = self.blocks();
         if let Some(last) = overlay.last().filter(|&last| last >= blocks) {
             let problem = format!("block {last} of a disk of {blocks} blocks was written");
             return Err(InvalidState { device: "disk", problem });

@@ -1,6 +1,10 @@
 //! The format pinned by vectors, and every short cut against the plain definition.
 
+use std::sync::Arc;
+
 use super::*;
+use crate::config::{DiskConfig, MachineConfig};
+use crate::devices::disk::{BITMAP_BLOCKS, Overlay, ZeroSource};
 use crate::memory::tests::Chance;
 use crate::memory::{RAM_BASE, Ram};
 
@@ -61,6 +65,7 @@ fn roots_follow_the_definition() {
             tree.root();
         }
         assert_eq!(tree.root(), expected, "{pages} pages, one after another");
+        check_nodes(&tree, pages, digest_of);
     };
     check(0, &[]);
     check(1, &[]);
@@ -71,6 +76,72 @@ fn roots_follow_the_definition() {
     check(513, &[0, 1, 512]);
     check(512 * 512, &[0, 512 * 512 - 1]);
     check(512 * 512 + 1, &[3, 512 * 512]);
+}
+
+/// Every node is the hash of its children, from the root down to the pages.
+fn check_nodes(tree: &HashTree, pages: u64, digest_of: impl Fn(u64) -> Digest) {
+    let top = tree.levels() - 1;
+    for level in 0..=top {
+        let below = if level == 0 { pages as usize } else { nodes(pages, level - 1) };
+        for node in 0..nodes(pages, level) {
+            let children = tree.children(level, node);
+            assert_eq!(tree.node(level, node), node_digest(children));
+            for (n, child) in children.into_iter().enumerate() {
+                let at = node * FAN_OUT + n;
+                let expected = match level {
+                    _ if at >= below => Digest::ZERO,
+                    0 => digest_of(at as u64),
+                    _ => tree.node(level - 1, at),
+                };
+                assert_eq!(child, expected, "child {n} of {node} of level {level}");
+            }
+        }
+    }
+    assert_eq!(nodes(pages, top), 1);
+    assert!((0..pages).all(|page| tree.page(page) == digest_of(page)));
+}
+
+fn nodes(pages: u64, level: usize) -> usize {
+    pages.div_ceil((FAN_OUT as u64).pow(level as u32 + 1)).max(1) as usize
+}
+
+/// Whatever was written to a disk, in whatever order its states are seen.
+#[test]
+fn disk_trees_agree_with_hashing_everything() {
+    const BLOCKS: u64 = 40_000;
+    let source = Arc::new(ZeroSource { size_bytes: BLOCKS * 4096 - 512 });
+    let disk = DiskConfig { source, read_only: false, serial: String::new() };
+    let config = MachineConfig { disks: vec![disk], ..MachineConfig::default() };
+    let mut trees = StateTrees::new(&config);
+    let ram = Ram::new(config.memory_bytes).unwrap().freeze();
+    let chance = &mut Chance::new(5);
+    let mut overlay = Overlay::default();
+    let mut kept = vec![overlay.clone()];
+    for round in 0..40 {
+        for _ in 0..chance.below(20) {
+            // Some blocks again and again, and both ends; half of them zeroes.
+            let block = [chance.below(BLOCKS), chance.below(8), BLOCKS - 1][round % 3];
+            let byte = (chance.next() * chance.below(2)) as u8;
+            overlay.insert(block, Arc::new([byte; 4096]));
+        }
+        kept.push(overlay.clone());
+        if chance.below(3) == 0 {
+            overlay = kept[chance.below(kept.len() as u64) as usize].clone();
+        }
+        trees.add_to(&mut StateHasher::new(), &ram, std::slice::from_ref(&overlay));
+        let block = |n| overlay.get(n).map_or(Digest::ZERO, |bytes| Digest::of_page(bytes));
+        assert_eq!(trees.disk_tree(0).pages(), BLOCKS);
+        assert_eq!(trees.disk_tree(0).root(), tree_root(BLOCKS, block), "round {round}");
+        let bitmap = |page: u64| {
+            let mut bits = [0u8; 4096];
+            for (n, _) in overlay.iter().filter(|(n, _)| n / BITMAP_BLOCKS == page) {
+                bits[(n % BITMAP_BLOCKS / 8) as usize] |= 1 << (n % 8);
+            }
+            Digest::of_page(&bits)
+        };
+        assert_eq!(trees.written_tree(0).root(), tree_root(2, bitmap), "round {round}");
+        assert_eq!(overlay.len(), overlay.iter().count() as u64);
+    }
 }
 
 #[test]

@@ -3,8 +3,14 @@
 
 #![expect(unsafe_code, reason = "reads pages by host address")]
 
+#[cfg(any(target_os = "linux", target_os = "android"))]
+use std::io;
 use std::sync::Arc;
 
+#[cfg(any(target_os = "linux", target_os = "android"))]
+use super::Ram;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+use super::page::Epoch;
 use super::page::{LEAF_PAGES, Leaf, PageBytes, PageRef};
 use super::segment::Segment;
 use super::{PAGE_BYTES, PageIndex};
@@ -46,6 +52,42 @@ impl FrozenRam {
         assert_eq!(leaves.len(), (pages as usize).div_ceil(LEAF_PAGES), "leaves cover RAM");
         segments.sort_by_key(|segment| segment.start());
         FrozenRam { shared: Arc::new(Shared { pages, leaves, segments }) }
+    }
+
+    /// RAM of `size_bytes` whose pages lie in a file: `pages` says which page of RAM is which page
+    /// of the file, and all others are zeroes. The file is mapped, not read, so this costs neither
+    /// by its size nor by how much of it is in memory. It must never change again.
+    ///
+    /// # Errors
+    /// The host's; `InvalidInput` for an impossible size, or for a page outside RAM or the file.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    pub fn map(
+        size_bytes: u64,
+        file: std::os::fd::OwnedFd,
+        pages: &[(PageIndex, u32)],
+    ) -> io::Result<FrozenRam> {
+        let Ram { pages: ram_pages, mut leaves, .. } = Ram::new(size_bytes)?;
+        let invalid = |problem: String| io::Error::new(io::ErrorKind::InvalidInput, problem);
+        let file_bytes = u64::try_from(rustix::fs::fstat(&file)?.st_size).unwrap_or(0);
+        let file_pages = file_bytes / PAGE_BYTES as u64;
+        if let Some((page, at)) =
+            pages.iter().find(|(page, at)| *page >= ram_pages || u64::from(*at) >= file_pages)
+        {
+            let problem = format!("page {page} of {ram_pages} is page {at} of {file_pages}");
+            return Err(invalid(problem));
+        }
+        if pages.is_empty() {
+            return Ok(FrozenRam::new(ram_pages, leaves, Vec::new()));
+        }
+        let file_pages = usize::try_from(file_pages).map_err(io::Error::other)?;
+        let segment = Arc::new(Segment::of_file(file, file_pages)?);
+        let epoch = Epoch::next();
+        for &(page, at) in pages {
+            let leaf = Arc::make_mut(&mut leaves[page as usize / LEAF_PAGES]);
+            let host = segment.page(at as usize);
+            leaf.pages[page as usize % LEAF_PAGES] = PageRef::new(host, epoch);
+        }
+        Ok(FrozenRam::new(ram_pages, leaves, vec![segment]))
     }
 
     /// Size in pages.

@@ -19,7 +19,7 @@ use mapping::Mapping;
 /// A run of host pages at a fixed address, unmapped when the last holder lets go.
 ///
 /// On Linux it is a memfd sealed against every writer but this process's one mapping, so another
-/// process may be given [`Segment::fd`] and map it read-only.
+/// process may be given [`Segment::fd`] and map it read-only; or a file that nobody writes.
 #[derive(Debug)]
 pub struct Segment {
     mapping: Mapping,
@@ -39,12 +39,21 @@ impl Segment {
         Ok(Segment { mapping, pages, frozen, protected })
     }
 
+    /// The first `pages` pages of a file, which must not change any more, to read.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    pub(super) fn of_file(fd: std::os::fd::OwnedFd, pages: usize) -> io::Result<Segment> {
+        assert!(pages > 0, "a segment has pages");
+        let mapping = Mapping::of_file(fd, pages * PAGE_BYTES)?;
+        let (frozen, protected) = (AtomicUsize::new(pages), AtomicUsize::new(pages));
+        Ok(Segment { mapping, pages, frozen, protected })
+    }
+
     /// Its size in pages.
     pub fn pages(&self) -> usize {
         self.pages
     }
 
-    /// The memfd behind it: its bytes are the segment's, from offset 0.
+    /// The memfd or file behind it: its bytes are the segment's, from offset 0.
     #[cfg(any(target_os = "linux", target_os = "android"))]
     pub fn fd(&self) -> std::os::fd::BorrowedFd<'_> {
         self.mapping.fd()

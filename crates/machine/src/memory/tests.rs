@@ -279,3 +279,73 @@ fn segments_can_be_read_but_not_written_through_their_descriptors() {
     assert!(file.write_at(b"x", offset_bytes as u64).is_err(), "sealed");
     assert!(file.set_len(0).is_err(), "sealed");
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn files_are_mapped_as_ram() {
+    use std::io::Write;
+    use std::os::fd::OwnedFd;
+
+    let page = |byte: u8| [byte; PAGE_BYTES];
+    let file = |pages: &[u8]| {
+        let fd = rustix::fs::memfd_create(c"pages", rustix::fs::MemfdFlags::CLOEXEC).unwrap();
+        let mut file = std::fs::File::from(fd);
+        pages.iter().for_each(|byte| file.write_all(&page(*byte)).unwrap());
+        OwnedFd::from(file)
+    };
+    let size = 700 * PAGE_BYTES as u64;
+    let table = [(3, 1), (699, 0), (512, 1)];
+    let frozen = FrozenRam::map(size, file(&[7, 8, 9]), &table).unwrap();
+    let mut model = vec![0; size as usize];
+    for (at, byte) in [(3, 8), (699, 7), (512, 8)] {
+        model[at * PAGE_BYTES..(at + 1) * PAGE_BYTES].fill(byte);
+    }
+    assert_eq!(frozen_content(&frozen), model);
+    assert!(matches!(frozen.locate(3), Some(PageLocation::Segment { offset_bytes: 4096, .. })));
+    assert_eq!(frozen.locate(4), Some(PageLocation::Zero));
+    // It lives like any other.
+    let mut pair = Pair { ram: Ram::thaw(&frozen), model: model.clone() };
+    let chance = &mut Chance::new(11);
+    for round in 0..600 {
+        pair.step(chance);
+        if round % 100 == 0 {
+            pair.ram.freeze();
+            pair.ram.compact().unwrap();
+        }
+    }
+    assert!(content(&pair.ram) == pair.model);
+    assert!(frozen_content(&frozen) == model, "the file's side never changes");
+    drop(frozen);
+    assert!(content(&pair.ram) == pair.model);
+
+    assert!(
+        frozen_content(&FrozenRam::map(size, file(&[]), &[]).unwrap()) == vec![0; size as usize]
+    );
+    for table in [[(700, 0)], [(0, 3)], [(0, u32::MAX)]] {
+        let error = FrozenRam::map(size, file(&[7, 8, 9]), &table).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidInput, "{table:?}");
+    }
+    assert!(FrozenRam::map(0, file(&[]), &[]).is_err());
+}
+
+#[test]
+fn writes_to_a_watched_range_are_noted() {
+    let mut ram = Ram::new(4 * PAGE_BYTES as u64).unwrap();
+    let mut check = |at: u64, bytes: &[u8], expected: Option<(u64, &[u8], &[u8])>| {
+        let _ = ram.write(RAM_BASE + at, bytes);
+        let expected = expected.map(|(at, old, new)| Overwritten {
+            addr: RAM_BASE + at,
+            old: old.to_vec(),
+            new: new.to_vec(),
+        });
+        assert_eq!(ram.take_overwritten(), Vec::from_iter(expected));
+        ram.watch(RAM_BASE + 4090..RAM_BASE + 4100);
+    };
+    check(4095, b"before there is a watch", None);
+    check(4094, b"ab", Some((4094, b"\0b", b"ab")));
+    check(4100, b"beside", None);
+    check(4084, b"beside", None);
+    check(4094, b"", None);
+    check(4000, &[9; 200], Some((4090, b"\0\0\0\0abefor", &[9; 10])));
+    check(4096, &[1; 4 * PAGE_BYTES], None);
+}

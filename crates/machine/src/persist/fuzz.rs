@@ -8,7 +8,9 @@ use std::sync::OnceLock;
 
 use stackvm_riscv::Bus;
 
+use super::Frozen;
 use crate::config::MachineConfig;
+use crate::digest::StateTrees;
 use crate::instant::Ticks;
 use crate::io::{ConsoleId, Input, NicId, PortId};
 use crate::machine::{Machine, Stop};
@@ -33,6 +35,7 @@ struct Sample {
     config: MachineConfig,
     state: Vec<u8>,
     rest: Vec<u8>,
+    frozen: Frozen,
 }
 
 /// A machine in the middle of its work.
@@ -44,11 +47,12 @@ fn sample() -> &'static Sample {
         prod(&mut machine, b"prepare");
         assert_eq!(machine.off, None);
         machine.run(machine.now() + Ticks::from_ns(50_000));
+        let frozen = machine.freeze();
         let mut saved = Vec::new();
         machine.save(&mut saved).expect("memory takes everything");
         let length = u32::from_le_bytes(saved[12..16].try_into().expect("four bytes")) as usize;
         let rest = saved.split_off(16 + length);
-        Sample { config, state: saved.split_off(16), rest }
+        Sample { config, state: saved.split_off(16), rest, frozen }
     })
 }
 
@@ -57,6 +61,26 @@ pub fn restore(bytes: &[u8]) {
     if let Ok(mut machine) = Machine::read(&sample().config, &mut &*bytes) {
         run(&mut machine, bytes);
     }
+}
+
+/// Takes `edits` as changes to the state of a frozen machine, puts it together from its parts
+/// and, if it is taken, thaws and runs it; returns whether it was.
+pub fn from_edited_parts(edits: &[u8]) -> bool {
+    let sample = sample();
+    let mut state = sample.state.clone();
+    for edit in edits.chunks_exact(5) {
+        let at = usize::from(u16::from_le_bytes([edit[1], edit[2]]));
+        edit_state(&mut state, edit[0] % 13 + 3, at, edit[3], edit[4]);
+    }
+    let (config, frozen) = (&sample.config, &sample.frozen);
+    let (ram, overlays) = (frozen.ram().clone(), frozen.overlays().to_vec());
+    let parts = Frozen::from_parts(config, &state, ram, overlays);
+    let Ok(frozen) = parts else { return false };
+    let digest = frozen.digest(&mut StateTrees::new(config));
+    let mut machine = Machine::thaw(&frozen);
+    assert_eq!(machine.digest(), digest);
+    run(&mut machine, edits);
+    true
 }
 
 /// Takes `edits` as changes to a saved machine, restores it without looking at its digest and, if
@@ -75,7 +99,11 @@ pub fn restore_edited(edits: &[u8]) -> bool {
         }
     }
     let length = state.len() as u32;
-    let head = [&super::MAGIC[..], &super::FORMAT_VERSION.to_le_bytes(), &length.to_le_bytes()];
+    let head = [
+        &super::file::MAGIC[..],
+        &super::file::FORMAT_VERSION.to_le_bytes(),
+        &length.to_le_bytes(),
+    ];
     let bytes = [head.concat(), state, rest].concat();
     match Machine::read(&sample.config, &mut &*bytes) {
         Ok(mut machine) => {

@@ -2,11 +2,17 @@
 
 mod hostile;
 
-use super::{FORMAT_VERSION, MAGIC, RestoreError};
+use std::sync::Arc;
+
+use super::file::{FORMAT_VERSION, MAGIC};
+use super::{Frozen, RestoreError};
 use crate::MachineConfig;
+use crate::devices::disk::Overlay;
+use crate::digest::StateTrees;
 use crate::instant::{Instant, Ticks};
 use crate::io::{ConsoleId, Input};
 use crate::machine::{Machine, Stop};
+use crate::memory::{FrozenRam, PAGE_BYTES, RAM_BASE, Ram};
 use crate::testing::{DATA, Start, busy_program, config, config_with_devices, machine_of};
 
 /// Virtual time of the comparisons.
@@ -69,13 +75,15 @@ fn any_cut_leads_to_the_same_state() {
         run(&mut whole, END);
         let expected = whole.digest();
         let mut random = Random(harts.into());
+        // They fit any state, in whatever order they see them.
+        let mut trees = StateTrees::new(&config);
         for round in 0..6 {
             let (_, mut machine) = busy(harts);
             while machine.now() < END {
                 let span = random.next() % (if round < 3 { 1_000_000 } else { 3_000_000 });
                 let until = (machine.now() + Ticks::new(span + 1)).min(END);
                 run(&mut machine, until);
-                machine = match random.next() % 4 {
+                machine = match random.next() % 5 {
                     0 => {
                         let file = saved(&mut machine);
                         Machine::restore(&config, &mut &*file).unwrap()
@@ -90,6 +98,15 @@ fn any_cut_leads_to_the_same_state() {
                         machine.digest();
                         machine
                     }
+                    3 => {
+                        let frozen = machine.freeze();
+                        let digest = machine.digest();
+                        drop(machine);
+                        let frozen = taken_apart(&config, &frozen);
+                        assert_eq!(frozen.digest(&mut trees), digest);
+                        assert_eq!(frozen.retired(), Machine::thaw(&frozen).retired());
+                        Machine::thaw(&frozen)
+                    }
                     _ => machine,
                 };
             }
@@ -97,6 +114,52 @@ fn any_cut_leads_to_the_same_state() {
             assert_eq!(saved(&mut machine), saved(&mut whole));
         }
     }
+}
+
+/// A frozen machine through its parts, as a store keeps them.
+fn taken_apart(config: &MachineConfig, frozen: &Frozen) -> Frozen {
+    let mut ram = Ram::new(frozen.ram().size_bytes()).unwrap();
+    frozen.ram().for_each_nonzero_page(|page, bytes| {
+        ram.write(RAM_BASE + u64::from(page) * PAGE_BYTES as u64, bytes).unwrap();
+    });
+    let written = |overlay: &Overlay| {
+        overlay.iter().map(|(block, bytes)| (block, Arc::new(**bytes))).collect()
+    };
+    let overlays = frozen.overlays().iter().map(written).collect();
+    Frozen::from_parts(config, &frozen.state_bytes(), ram.freeze(), overlays).unwrap()
+}
+
+#[test]
+fn parts_that_do_not_fit_are_refused() {
+    let (config, mut machine) = busy(2);
+    machine.run(Instant::from_ns(100_000));
+    let frozen = machine.freeze();
+    let state = frozen.state_bytes();
+    let check = |what: &str,
+                 config: &MachineConfig,
+                 state: &[u8],
+                 ram: &FrozenRam,
+                 overlays: &[Overlay],
+                 wanted: fn(&RestoreError) -> bool| {
+        match Frozen::from_parts(config, state, ram.clone(), overlays.to_vec()) {
+            Ok(_) => panic!("{what}: taken"),
+            Err(error) => assert!(wanted(&error), "{what}: {error:?}"),
+        }
+    };
+    let shape = |error: &RestoreError| matches!(error, RestoreError::Shape { .. });
+    let format = |error: &RestoreError| matches!(error, RestoreError::Format(_));
+    let (ram, overlays) = (frozen.ram(), frozen.overlays());
+    let larger = Ram::new(4 << 20).unwrap().freeze();
+    check("another RAM", &config, &state, &larger, overlays, shape);
+    check("no disks", &config, &state, ram, &[], shape);
+    let three = MachineConfig { harts: 3, ..config.clone() };
+    check("another hart", &three, &state, ram, overlays, shape);
+    check("nothing", &config, &[], ram, overlays, format);
+    check("cut short", &config, &state[..state.len() - 1], ram, overlays, format);
+    check("more behind it", &config, &[&state[..], &[0]].concat(), ram, overlays, format);
+    let beyond = [[(1 << 40, Arc::new([0; 4096]))].into_iter().collect::<Overlay>()];
+    let device = |error: &RestoreError| matches!(error, RestoreError::Device(_));
+    check("a block beyond the end", &config, &state, ram, &beyond, device);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Segments on Linux: one shared mapping of a memfd.
+//! Segments on Linux: one shared mapping of a memfd, or a private one of a file that is only read.
 
 #![expect(unsafe_code, reason = "maps and unmaps host memory")]
 
@@ -14,7 +14,7 @@ use rustix::mm::{Advice, MapFlags, MprotectFlags, ProtFlags};
 /// Protection is changed in these units: the largest page any Linux host uses.
 const PROTECT_BYTES: usize = 64 << 10;
 
-/// A memfd and its one writable mapping.
+/// A memfd and its one writable mapping, or a file and a mapping to read it.
 #[derive(Debug)]
 pub(super) struct Mapping {
     base: NonNull<u8>,
@@ -53,6 +53,17 @@ impl Mapping {
             Err(Errno::INVAL) => rustix::fs::fcntl_add_seals(&fd, fixed)?,
             other => other?,
         }
+        Ok(Mapping { base, bytes, fd })
+    }
+
+    /// Maps the first `bytes` of a file, which must not change any more.
+    pub(super) fn of_file(fd: OwnedFd, bytes: usize) -> io::Result<Mapping> {
+        // SAFETY: a new mapping at an address of the kernel's choice disturbs nothing.
+        let base = unsafe {
+            let (protection, flags) = (ProtFlags::READ, MapFlags::PRIVATE);
+            rustix::mm::mmap(ptr::null_mut(), bytes, protection, flags, &fd, 0)?
+        };
+        let base = NonNull::new(base.cast()).expect("mmap does not return address 0");
         Ok(Mapping { base, bytes, fd })
     }
 

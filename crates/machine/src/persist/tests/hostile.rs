@@ -19,6 +19,17 @@ fn edited_states_never_panic() {
 }
 
 #[test]
+fn edited_parts_never_panic() {
+    let mut random = Random(2027);
+    let mut taken = 0;
+    for round in 0..800 {
+        let edits: Vec<u8> = (0..5 * (1 + round % 4)).map(|_| random.next() as u8).collect();
+        taken += u32::from(fuzz::from_edited_parts(&edits));
+    }
+    assert!(taken > 120, "only {taken} were taken at all");
+}
+
+#[test]
 fn raw_bytes_never_panic() {
     let (_, mut machine) = busy(2);
     machine.run(Instant::from_ns(10_000));
