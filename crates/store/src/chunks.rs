@@ -1,4 +1,5 @@
-//! Reading chunks, wherever they are.
+//! Reading chunks, wherever they are: the traits, and places that need no I/O. Files are in
+//! [`file`].
 
 use std::fmt;
 use std::io;
@@ -6,6 +7,9 @@ use std::sync::Arc;
 
 use stackvm_machine::digest::Digest;
 use thiserror::Error;
+
+#[cfg(unix)]
+pub mod file;
 
 /// Bytes that can be read at any place: a file, a part of one, memory.
 pub trait ReadAt: fmt::Debug + Send + Sync {
@@ -29,6 +33,84 @@ pub trait Chunks: fmt::Debug + Send + Sync {
 
     /// Whether a chunk is here, without reading it.
     fn contains(&self, id: &Digest) -> bool;
+
+    /// Through how many other nodes a node is stored as a difference: 0 in full. Who does not know
+    /// says [`u32::MAX`], and then nothing more is stored as a difference from it.
+    fn difference_depth(&self, _id: &Digest) -> u32 {
+        u32::MAX
+    }
+}
+
+impl<C: Chunks + ?Sized> Chunks for Arc<C> {
+    fn get(&self, id: &Digest) -> Result<Option<Arc<[u8]>>, ReadError> {
+        (**self).get(id)
+    }
+
+    fn contains(&self, id: &Digest) -> bool {
+        (**self).contains(id)
+    }
+
+    fn difference_depth(&self, id: &Digest) -> u32 {
+        (**self).difference_depth(id)
+    }
+}
+
+/// No chunks at all: what is known where everything has to be written.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoChunks;
+
+impl Chunks for NoChunks {
+    fn get(&self, _id: &Digest) -> Result<Option<Arc<[u8]>>, ReadError> {
+        Ok(None)
+    }
+
+    fn contains(&self, _id: &Digest) -> bool {
+        false
+    }
+}
+
+impl ReadAt for Vec<u8> {
+    fn size_bytes(&self) -> u64 {
+        self.len() as u64
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
+        let start = usize::try_from(offset).ok();
+        let range = start.and_then(|start| Some(start..start.checked_add(buf.len())?));
+        let bytes = range.and_then(|range| self.get(range)).ok_or(io::ErrorKind::UnexpectedEof)?;
+        buf.copy_from_slice(bytes);
+        Ok(())
+    }
+}
+
+/// A part of something that can be read.
+#[derive(Clone, Debug)]
+pub struct Slice {
+    source: Arc<dyn ReadAt>,
+    start: u64,
+    size_bytes: u64,
+}
+
+impl Slice {
+    /// `size_bytes` from `start`; `None` if `source` is shorter.
+    pub fn new(source: Arc<dyn ReadAt>, start: u64, size_bytes: u64) -> Option<Slice> {
+        let end = start.checked_add(size_bytes)?;
+        (end <= source.size_bytes()).then_some(Slice { source, start, size_bytes })
+    }
+}
+
+impl ReadAt for Slice {
+    fn size_bytes(&self) -> u64 {
+        self.size_bytes
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
+        let end = offset.checked_add(buf.len() as u64);
+        if end.is_none_or(|end| end > self.size_bytes) {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        self.source.read_at(self.start + offset, buf)
+    }
 }
 
 /// Why a chunk, or what is made of chunks, cannot be read.

@@ -13,8 +13,8 @@ pub mod chunks;
 pub mod pack;
 pub mod tree;
 
-pub use chunks::{Chunks, ReadAt, ReadError};
-pub use pack::{Pack, PackError, PackSet, PackWriter};
+pub use chunks::{Chunks, NoChunks, ReadAt, ReadError, Slice};
+pub use pack::{Pack, PackError, PackSet, PackWriter, Worker};
 pub use stackvm_machine::digest::Digest;
 pub use tree::{Blob, Tree};
 
