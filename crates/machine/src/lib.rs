@@ -22,6 +22,7 @@ mod testing;
 mod watch;
 
 pub use config::{ConfigError, DiskConfig, Firmware, MachineConfig};
+pub use digest::StateTrees;
 pub use instant::Instant;
 pub use io::{ConsoleId, DiskId, Input, NicId, Output, PortId};
 pub use machine::{Machine, Stop};

@@ -34,6 +34,7 @@ use crate::io::DiskId;
 use crate::machine::{HartRun, Machine, QUANTUM_STEPS, RATE_TICKS_MAX};
 use crate::memory::{FrozenRam, Ram};
 
+pub use crate::digest::StateTrees;
 pub use frozen::Frozen;
 
 /// The instruction set, board, default rate and quantum together; a saved machine runs only where
