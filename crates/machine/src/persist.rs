@@ -4,6 +4,7 @@
 //! hostile, so everything is checked or harmless. A machine at one instant is [`Frozen`]; the file
 //! of a saved machine is in `file`; hashing is [`crate::digest`]'s.
 
+mod compare;
 mod file;
 mod frozen;
 #[cfg(any(test, feature = "fuzz"))]

@@ -30,8 +30,6 @@ pub const SCREEN_CELLS_MAX: usize = 100_000;
 pub const SCREEN_DUMP_BYTES_MAX: usize = 8 << 20;
 /// Most bytes of what is saved with a keyframe about terminals and ports.
 pub const DERIVED_BYTES_MAX: u64 = 32 << 20;
-/// Most bytes of the map of the blocks that a guest has written to a disk: one bit each.
-pub const WRITTEN_MAP_BYTES_MAX: u64 = 32 << 20;
 /// Most blocks that a guest has written to a disk: 128 GiB.
 pub const WRITTEN_BLOCKS_MAX: u64 = 1 << 25;
 /// Bytes of entries after which a block of the input log ends; one longer entry is a block alone.

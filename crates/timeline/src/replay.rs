@@ -1,15 +1,37 @@
 //! Computing states from a timeline.
+//!
+//! Owns a machine that is somewhere in a timeline, and the ways to get it elsewhere: forward by
+//! putting in what was put in, back by starting from a state before. The machine computes exactly
+//! what it computed when it was recorded; [`Replay::verify`] and every keyframe passed on the way
+//! check that. At what pace it is shown, and what happens on a branch of one's own, is not known
+//! here.
+
+mod config;
+mod kept;
+mod path;
+mod run;
+mod seek;
+#[cfg(test)]
+mod tests;
+mod verify;
 
 use std::sync::Arc;
 
 use stackvm_machine::digest::Digest;
-use stackvm_machine::{Instant, Machine, MachineConfig, Output};
+use stackvm_machine::persist::StateTrees;
+use stackvm_machine::{ConfigError, Instant, Machine, MachineConfig, Output};
 use thiserror::Error;
 
-use crate::keyframe::Keyframe;
+use crate::branch::BranchId;
+use crate::keyframe::KeyframeError;
 use crate::position::Position;
-use crate::screen::Derived;
+use crate::screen::{Derived, Screens};
 use crate::timeline::{OpenError, Timeline};
+use config::Configuration;
+use kept::KeptStates;
+use path::Path;
+
+pub use config::machine_config;
 
 /// Why a replay cannot go on.
 #[derive(Debug, Error)]
@@ -18,22 +40,32 @@ pub enum ReplayError {
     #[error(transparent)]
     Open(#[from] OpenError),
     /// A keyframe's state is none that a machine could be in.
-    #[error("the keyframe at {at} cannot be used: {problem}")]
+    #[error("the keyframe at {at} cannot be used")]
     Keyframe {
         /// Which.
         at: Instant,
         /// What is wrong with it.
-        problem: String,
+        #[source]
+        error: KeyframeError,
     },
     /// The machine did not come to the state that was recorded.
     #[error("the replay differs from the recording: at {at} in {component}")]
     Diverged {
-        /// The first keyframe at which it does.
+        /// The first keyframe or entry at which it does.
         at: Instant,
-        /// The last one at which it did not.
+        /// The last keyframe at which it did not.
         fine_until: Instant,
         /// The first component that differs.
         component: String,
+    },
+    /// The machine cannot be switched on anew.
+    #[error("the machine cannot be reset at {at}")]
+    Reset {
+        /// When it was.
+        at: Instant,
+        /// Why not.
+        #[source]
+        error: ConfigError,
     },
     /// A condition of the host must be cured first.
     #[error("the replay cannot go on: {0}")]
@@ -45,18 +77,33 @@ pub enum ReplayError {
 pub enum Reached {
     /// Where it was asked to.
     Until,
-    /// At the end of the branch.
+    /// At the end of the branch, or where the machine went off for good.
     End,
 }
 
 /// A machine somewhere in a timeline.
-pub struct Replay {}
+pub struct Replay {
+    timeline: Arc<Timeline>,
+    configuration: Configuration,
+    path: Path,
+    machine: Machine,
+    screens: Screens,
+    /// Hashes of whatever state was digested last.
+    trees: StateTrees,
+    kept: KeptStates,
+    /// Instructions retired since a state was kept or this one was begun from.
+    unkept_work: u64,
+    /// The last keyframe at which it was right.
+    fine_until: Instant,
+    /// Keyframes, by index, that are no use: they cannot be loaded, or the replay differs there.
+    distrusted: Vec<usize>,
+}
 
 /// A machine that leaves its timeline: for a branch that has inputs of its own.
 pub struct Departure {
     /// The machine.
     pub machine: Machine,
-    /// What it was made from, as of the last reset.
+    /// What it was made from, as of the last reset, with everything a reset needs.
     pub config: MachineConfig,
     /// What its terminals show and which ports are open.
     pub derived: Derived,
@@ -69,18 +116,45 @@ impl Replay {
     ///
     /// # Errors
     /// See [`ReplayError`].
-    pub fn new(_timeline: Arc<Timeline>) -> Result<Replay, ReplayError> {
-        unimplemented!()
+    pub fn new(timeline: Arc<Timeline>) -> Result<Replay, ReplayError> {
+        let configuration = Configuration::new(&timeline)?;
+        let mut trees = StateTrees::new(configuration.shape());
+        let mut kept = KeptStates::default();
+        let path = Path::new(timeline.clone(), BranchId::TRUNK);
+        let first = path.first_keyframe()?;
+        let state = seek::load(&timeline, &configuration, &mut trees, &mut kept, first)?;
+        let mut replay = Replay {
+            machine: Machine::thaw(&state.frozen),
+            screens: Screens::from_derived(&state.derived),
+            fine_until: state.frozen.instant(),
+            timeline,
+            configuration,
+            path,
+            trees,
+            kept,
+            unkept_work: 0,
+            distrusted: Vec::new(),
+        };
+        replay.path.go_to(state.place.branch, state.place.entries);
+        Ok(replay)
     }
 
     /// Its timeline.
     pub fn timeline(&self) -> &Arc<Timeline> {
-        unimplemented!()
+        &self.timeline
     }
 
-    /// Where it is: with the number of entries put in.
+    /// The branch whose path is played. [`Replay::position`] is on one of its ancestors before
+    /// the branch leaves it.
+    pub fn branch(&self) -> BranchId {
+        self.path.branch()
+    }
+
+    /// Where it is: on the branch that has the entries around here, with how many of them have
+    /// been put in.
     pub fn position(&self) -> Position {
-        unimplemented!()
+        let (branch, entries) = self.path.place();
+        Position { branch, at: self.machine.now(), entries: Some(entries) }
     }
 
     /// Goes to a place: from the nearest keyframe, of the timeline or kept in memory from earlier
@@ -88,69 +162,98 @@ impl Replay {
     ///
     /// # Errors
     /// See [`ReplayError`].
-    pub fn seek(&mut self, _to: Position) -> Result<(), ReplayError> {
-        unimplemented!()
+    pub fn seek(&mut self, to: Position) -> Result<(), ReplayError> {
+        seek::seek(self, to)
     }
 
-    /// Runs forward on its branch; what leaves the machine goes to `outputs` with the instant of
-    /// the slice it was in.
+    /// Runs forward on its branch, at most to its end; what leaves the machine goes to `outputs`
+    /// with the instant at the end of the slice it was in (a millisecond, or less).
     ///
     /// # Errors
-    /// See [`ReplayError`].
+    /// See [`ReplayError`]. After [`ReplayError::Diverged`] it may be run on: from a state that
+    /// was not recorded.
     pub fn run(
         &mut self,
-        _until: Instant,
-        _outputs: &mut dyn FnMut(Instant, &Output),
+        until: Instant,
+        outputs: &mut dyn FnMut(Instant, &Output),
     ) -> Result<Reached, ReplayError> {
-        unimplemented!()
+        run::run(self, run::Goal::all_until(until), run::Pace::Watched, outputs)
     }
 
     /// Runs until the next entry has been put in.
     ///
     /// # Errors
     /// See [`ReplayError`].
-    pub fn step_entry(&mut self) -> Result<Reached, ReplayError> {
-        unimplemented!()
+    pub fn step_entry(
+        &mut self,
+        outputs: &mut dyn FnMut(Instant, &Output),
+    ) -> Result<Reached, ReplayError> {
+        let Some(goal) = run::Goal::next_entry(self)? else {
+            run::run(self, run::Goal::all_until(Instant::MAX), run::Pace::Watched, outputs)?;
+            return Ok(Reached::End);
+        };
+        run::run(self, goal, run::Pace::Watched, outputs)
     }
 
     /// Runs one instruction (or to the next event, when every hart waits).
     ///
     /// # Errors
     /// See [`ReplayError`].
-    pub fn step_instruction(&mut self) -> Result<Reached, ReplayError> {
-        unimplemented!()
+    pub fn step_instruction(
+        &mut self,
+        outputs: &mut dyn FnMut(Instant, &Output),
+    ) -> Result<Reached, ReplayError> {
+        let goal = run::Goal::next_instruction(self)?;
+        run::run(self, goal, run::Pace::Watched, outputs)
     }
 
     /// The machine, to look at.
     pub fn machine(&self) -> &Machine {
-        unimplemented!()
+        &self.machine
     }
 
     /// The machine's digest here.
     pub fn digest(&mut self) -> Digest {
-        unimplemented!()
+        self.machine.freeze().digest(&mut self.trees)
     }
 
     /// What terminals show here.
-    pub fn screens(&self) -> &crate::screen::Screens {
-        unimplemented!()
+    pub fn screens(&self) -> &Screens {
+        &self.screens
     }
 
     /// A machine that goes its own way from here. This replay is not touched.
-    pub fn depart(&mut self) -> Departure {
-        unimplemented!()
+    ///
+    /// # Errors
+    /// [`ReplayError::Open`] when kernel, initial RAM disk or firmware cannot be read, which a
+    /// reset needs.
+    pub fn depart(&mut self) -> Result<Departure, ReplayError> {
+        let frozen = self.machine.freeze();
+        let boot = self.configuration.boot()?;
+        let config = MachineConfig {
+            seed: frozen.config().seed,
+            rtc_ns: frozen.config().rtc_ns,
+            ..boot.clone()
+        };
+        Ok(Departure {
+            machine: Machine::thaw(&frozen),
+            config,
+            derived: self.screens.derived(),
+            from: self.position(),
+        })
     }
 
     /// Replays a branch from its first keyframe and compares at every keyframe on the way;
-    /// `progress` is told each instant checked and may say stop.
+    /// `progress` is told each one that is right and may say stop. Keyframes that cannot be read
+    /// are errors here.
     ///
     /// # Errors
     /// [`ReplayError::Diverged`] with the first differing component, or another.
     pub fn verify(
         &mut self,
-        _branch: crate::branch::BranchId,
-        _progress: &mut dyn FnMut(&Keyframe) -> bool,
+        branch: BranchId,
+        progress: &mut dyn FnMut(&crate::Keyframe) -> bool,
     ) -> Result<(), ReplayError> {
-        unimplemented!()
+        verify::verify(self, branch, progress)
     }
 }

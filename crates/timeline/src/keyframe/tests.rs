@@ -1,0 +1,1 @@
+//! Keyframes as chunks and back.
