@@ -15,11 +15,12 @@ mod seek;
 mod tests;
 mod verify;
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use stackvm_machine::digest::Digest;
 use stackvm_machine::persist::StateTrees;
-use stackvm_machine::{ConfigError, Instant, Machine, MachineConfig, Output};
+use stackvm_machine::{ConfigError, Instant, Machine, MachineConfig, Output, WatchedStore};
 use thiserror::Error;
 
 use crate::branch::BranchId;
@@ -97,6 +98,8 @@ pub struct Replay {
     fine_until: Instant,
     /// Keyframes, by index, that are no use: they cannot be loaded, or the replay differs there.
     distrusted: Vec<usize>,
+    /// Physical addresses to which stores end a run.
+    watching: Range<u64>,
 }
 
 /// A machine that leaves its timeline: for a branch that has inputs of its own.
@@ -134,6 +137,7 @@ impl Replay {
             kept,
             unkept_work: 0,
             distrusted: Vec::new(),
+            watching: 0..0,
         };
         replay.path.go_to(state.place.branch, state.place.entries);
         Ok(replay)
@@ -241,6 +245,35 @@ impl Replay {
             derived: self.screens.derived(),
             from: self.position(),
         })
+    }
+
+    /// Keeps the state here in memory, for seeks that come back.
+    pub fn keep(&mut self) {
+        run::keep(self);
+    }
+
+    /// Has [`Replay::run_watched`] stop at stores into a range of physical addresses; an empty one
+    /// ends it.
+    pub(crate) fn watch(&mut self, range: Range<u64>) {
+        self.machine.watch(range.clone());
+        self.watching = range;
+    }
+
+    /// Runs until something is stored into the watched range, at most to the end of the branch;
+    /// what was stored is empty there.
+    pub(crate) fn run_watched(&mut self) -> Result<Vec<WatchedStore>, ReplayError> {
+        loop {
+            let reached = run::run(
+                self,
+                run::Goal::all_until(Instant::MAX),
+                run::Pace::Blind,
+                &mut |_, _| {},
+            )?;
+            let stores = self.machine.take_watched();
+            if !stores.is_empty() || reached == Reached::End {
+                return Ok(stores);
+            }
+        }
     }
 
     /// Replays a branch from its first keyframe and compares at every keyframe on the way;

@@ -121,17 +121,24 @@ pub(super) fn run(
         }
         let next = entry.unwrap_or(end);
         let stop = if more { next } else { next.min(goal.until) };
-        if run_slice(replay, stop, pace, outputs)? == Power::Off && entry.is_none() {
-            return Ok(Reached::End);
+        match run_slice(replay, stop, pace, outputs)? {
+            Slice::Done => {}
+            Slice::Off if entry.is_none() => return Ok(Reached::End),
+            Slice::Off => {}
+            Slice::Watched => return Ok(Reached::Until),
         }
     }
 }
 
-/// Whether the machine is still on.
+/// How a slice ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Power {
-    On,
+enum Slice {
+    /// As long as it was to be, or shorter for no reason that matters.
+    Done,
+    /// The machine is off.
     Off,
+    /// Something was stored to where somebody watches.
+    Watched,
 }
 
 /// Runs at most to `stop`.
@@ -140,7 +147,7 @@ fn run_slice(
     stop: Instant,
     pace: Pace,
     outputs: &mut dyn FnMut(Instant, &Output),
-) -> Result<Power, ReplayError> {
+) -> Result<Slice, ReplayError> {
     let machine = &mut replay.machine;
     let (now, retired) = (machine.now(), machine.retired());
     // Waiting costs nothing, so a slice begins when there is something to do.
@@ -154,7 +161,7 @@ fn run_slice(
     let stopped = replay.machine.run(until);
     replay.unkept_work += replay.machine.retired() - retired;
     drain(replay, outputs);
-    match stopped {
+    match &stopped {
         Stop::Until | Stop::Outputs | Stop::Watched => {}
         Stop::PowerOff { .. } | Stop::Reset => {
             let now = replay.machine.now();
@@ -166,9 +173,9 @@ fn run_slice(
                 let component = format!("power: the machine is off and gets an input at {at}");
                 return Err(diverged(replay, now, component));
             }
-            return Ok(Power::Off);
+            return Ok(Slice::Off);
         }
-        Stop::Stalled { reason } => return Err(ReplayError::Stalled(reason)),
+        Stop::Stalled { reason } => return Err(ReplayError::Stalled(reason.clone())),
     }
     let now = replay.machine.now();
     if let Some(at) = replay.path.peek()?.map(|entry| entry.at)
@@ -180,7 +187,7 @@ fn run_slice(
     if replay.unkept_work >= KEEP_EVERY {
         keep(replay);
     }
-    Ok(Power::On)
+    Ok(if stopped == Stop::Watched { Slice::Watched } else { Slice::Done })
 }
 
 pub(super) fn diverged(replay: &mut Replay, at: Instant, component: String) -> ReplayError {
@@ -208,6 +215,7 @@ fn put_in(
             let config = stackvm_machine::MachineConfig { seed, rtc_ns, ..boot.clone() };
             let reset = replay.machine.reset(&config);
             reset.map_err(|error| ReplayError::Reset { at: now, error })?;
+            replay.machine.watch(replay.watching.clone());
         }
     }
     drain(replay, outputs);
@@ -223,7 +231,7 @@ fn drain(replay: &mut Replay, outputs: &mut dyn FnMut(Instant, &Output)) {
 }
 
 /// Keeps the state here in memory.
-fn keep(replay: &mut Replay) {
+pub(super) fn keep(replay: &mut Replay) {
     let (branch, entries) = replay.path.place();
     let frozen = replay.machine.freeze();
     let place = Place { branch, at: frozen.instant(), entries };

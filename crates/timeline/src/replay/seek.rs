@@ -177,6 +177,7 @@ fn place_of(keyframe: &keyframe::Keyframe) -> Place {
 
 pub(super) fn begin_from(replay: &mut Replay, state: &State) {
     replay.machine = Machine::thaw(&state.frozen);
+    replay.machine.watch(replay.watching.clone());
     replay.screens = Screens::from_derived(&state.derived);
     replay.path.go_to(state.place.branch, state.place.entries);
     replay.fine_until = state.fine_until;
