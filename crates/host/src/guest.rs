@@ -189,6 +189,11 @@ impl Guest {
         self.agent_port.is_some()
     }
 
+    /// Whether a program in the guest has opened that port.
+    pub fn has_agent_open(&self) -> bool {
+        self.agent_port.is_some_and(|port| self.open.contains(&port))
+    }
+
     /// Number of commands that run.
     pub fn execs(&self) -> usize {
         self.execs.len()
