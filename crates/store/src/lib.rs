@@ -6,14 +6,24 @@
 //! node over nothing else, and is never stored.
 //!
 //! [`chunks`] is how chunks are read, wherever they are; [`pack`] is the file format they are kept
-//! in; [`tree`] writes, reads and compares whole trees. Everything read is verified. What a tree
-//! means (a keyframe, an image) is not known here.
+//! in; [`tree`] writes, reads and compares whole trees; [`backend`] is what a store is, and `local`
+//! the one on this computer's disk. Everything read is verified. What a tree means (a keyframe, an
+//! image) is not known here.
+//!
+//! I/O is done in `local`, `chunks::file` and the thread that compresses for a pack, and nowhere
+//! else.
 
+pub mod backend;
 pub mod chunks;
+#[cfg(unix)]
+pub mod local;
 pub mod pack;
 pub mod tree;
 
+pub use backend::{Root, RootKind, RootName, Store, StoreError};
 pub use chunks::{Chunks, NoChunks, ReadAt, ReadError, Slice};
+#[cfg(unix)]
+pub use local::LocalStore;
 pub use pack::{Pack, PackError, PackSet, PackWriter, Worker};
 pub use stackvm_machine::digest::Digest;
 pub use tree::{Blob, Tree};

@@ -18,6 +18,8 @@ mod walk;
 
 pub use disk::TreeDisk;
 use walk::Node;
+#[cfg(unix)]
+pub(crate) use walk::get;
 
 /// A hash tree over so many pages, as `stackvm_machine::digest` defines it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -252,8 +254,8 @@ fn visit_below(
     node.below(&children).try_for_each(|child| visit_below(chunks, child, visit))
 }
 
-/// Calls `visit` with the digest of every node that is not elided, from the root down; `visit`
-/// says whether what is below is of interest.
+/// Calls `visit` with the digest of every node and page that is not elided, from the root down;
+/// `visit` says whether what is below is of interest.
 ///
 /// # Errors
 /// See [`ReadError`], or what `visit` returns.

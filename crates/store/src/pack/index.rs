@@ -72,6 +72,8 @@ pub(super) struct Index {
     pub(super) pages: u32,
     /// Digests of pages, then of nodes.
     pub(super) ids: Vec<Digest>,
+    /// The hash of all of this, which no other pack has.
+    pub(super) hash: Digest,
 }
 
 /// Writes table, digests and trailer. `lengths` are those of the chunks in the extents' order.
@@ -152,7 +154,8 @@ impl Index {
     /// Reads what is between extents and the end of the file, the trailer included.
     pub(super) fn decode(trailer: &Trailer, bytes: &[u8]) -> Result<Index, String> {
         let hashed = bytes.len() - TRAILER_BYTES as usize + TRAILER_HASHED;
-        if blake3::hash(&bytes[..hashed]).as_bytes()[..] != bytes[hashed..hashed + 32] {
+        let hash = Digest::of(&bytes[..hashed]);
+        if hash.as_bytes()[..] != bytes[hashed..hashed + 32] {
             return Err("its index is not what its hash says".to_owned());
         }
         let (table, rest) = bytes.split_at(trailer.table_bytes as usize);
@@ -169,7 +172,7 @@ impl Index {
             &raw
         };
         let extents = extents(trailer, table)?;
-        Ok(Index { extents, pages: trailer.pages, ids })
+        Ok(Index { extents, pages: trailer.pages, ids, hash })
     }
 }
 

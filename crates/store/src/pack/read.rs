@@ -79,6 +79,11 @@ impl Pack {
         self.source.size_bytes()
     }
 
+    /// The hash of its index: packs with other chunks, or other bytes, have another one.
+    pub fn index_hash(&self) -> Digest {
+        self.index.hash
+    }
+
     /// Digests of all chunks: pages in the order they are stored, then nodes.
     pub fn ids(&self) -> &[Digest] {
         &self.index.ids

@@ -3,8 +3,9 @@
 //! Digests are looked up in *runs*: sorted tables over the chunks of neighbouring packs, merged so
 //! that each is at least twice as long as the next one. A hundred packs are a handful of searches.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use stackvm_machine::digest::Digest;
@@ -27,6 +28,7 @@ pub struct PackSet {
 struct Shared {
     packs: RwLock<Packs>,
     cache: Mutex<Cache>,
+    below: Option<PackSet>,
 }
 
 #[derive(Default)]
@@ -73,6 +75,12 @@ impl PackSet {
         PackSet::default()
     }
 
+    /// None yet, in front of others: those deliver what is not in this set.
+    pub fn above(below: &PackSet) -> PackSet {
+        let shared = Shared { below: Some(below.clone()), ..Shared::default() };
+        PackSet { shared: Arc::new(shared) }
+    }
+
     /// Adds a pack; chunks of earlier ones come first.
     pub fn add(&self, mut pack: Pack) {
         let order = std::mem::take(&mut pack.order);
@@ -95,31 +103,49 @@ impl PackSet {
         self.shared.packs.read().unwrap_or_else(PoisonError::into_inner).all.clone()
     }
 
-    /// In which packs a chunk is, by the order in which they were added.
+    /// In which packs of this set a chunk is, by the order in which they were added.
     pub fn holders(&self, id: &Digest) -> Vec<usize> {
         self.find(id).iter().map(|found| found.number as usize).collect()
     }
 
-    /// From which other node each holder's record of a node is a difference; nothing for pages
-    /// and for nodes in full. It is needed for reading the node.
+    /// From which other nodes those of pack `number` are differences: they are needed for reading
+    /// it.
     ///
     /// # Errors
     /// See [`ReadError`].
-    pub fn bases(&self, id: &Digest) -> Result<Vec<Digest>, ReadError> {
-        let mut bases = Vec::new();
-        for found in self.find(id) {
-            let place = found.pack.locate(found.index);
-            if place.class == Class::Node {
-                let record = self.stored(&found, &place)?;
-                let record = node::decode(&record[place.range])
-                    .map_err(|problem| found.pack.damaged(id, problem))?;
-                let outside = || found.pack.damaged(id, "its base is outside of the pack");
-                if let Some(base) = record.base {
-                    bases.push(found.pack.resolve(base).ok_or_else(outside)?);
-                }
+    pub fn bases_of(&self, number: usize) -> Result<BTreeSet<Digest>, ReadError> {
+        let mut bases = BTreeSet::new();
+        let pack = Arc::clone(&self.packs()[number]);
+        for index in pack.pages().len()..pack.ids().len() {
+            let found =
+                Found { pack: Arc::clone(&pack), number: number as u32, index: index as u32 };
+            let id = &pack.ids()[index];
+            let place = pack.locate(found.index);
+            let record = self.stored(&found, &place)?;
+            let record =
+                node::decode(&record[place.range]).map_err(|problem| pack.damaged(id, problem))?;
+            let outside = || pack.damaged(id, "its base is outside of the pack");
+            if let Some(base) = record.base {
+                bases.insert(pack.resolve(base).ok_or_else(outside)?);
             }
         }
         Ok(bases)
+    }
+
+    /// Hashes chunks of pack `number`, given by where they are in [`Pack::ids`]; returns those that
+    /// are damaged.
+    pub fn check(&self, number: usize, chunks: Range<usize>) -> Vec<(Digest, ReadError)> {
+        let pack = Arc::clone(&self.packs()[number]);
+        let mut damaged = Vec::new();
+        for index in chunks {
+            let found =
+                Found { pack: Arc::clone(&pack), number: number as u32, index: index as u32 };
+            let id = pack.ids()[index];
+            if let Err(error) = self.read_from(&found, &id, &mut NODE_STEPS_MAX.clone()) {
+                damaged.push((id, error));
+            }
+        }
+        damaged
     }
 
     fn find(&self, id: &Digest) -> Vec<Found> {
@@ -160,7 +186,11 @@ impl PackSet {
                 Err(error) => first_error = first_error.or(Some(error)),
             }
         }
-        first_error.map_or(Ok(None), Err)
+        match (first_error, &self.shared.below) {
+            (Some(error), _) => Err(error),
+            (None, Some(below)) => below.read(id, steps),
+            (None, None) => Ok(None),
+        }
     }
 
     fn read_from(
@@ -235,17 +265,21 @@ impl Chunks for PackSet {
     fn contains(&self, id: &Digest) -> bool {
         let packs = self.shared.packs.read().unwrap_or_else(PoisonError::into_inner);
         let prefix = prefix(id);
-        packs.runs.iter().any(|run| {
+        let here = packs.runs.iter().any(|run| {
             let first = run.partition_point(|entry| entry.prefix < prefix);
             run[first..]
                 .iter()
                 .take_while(|entry| entry.prefix == prefix)
                 .any(|entry| packs.all[entry.pack as usize].ids()[entry.index as usize] == *id)
-        })
+        });
+        here || self.shared.below.as_ref().is_some_and(|below| below.contains(id))
     }
 
     fn difference_depth(&self, id: &Digest) -> u32 {
-        let Some(found) = self.find(id).into_iter().next() else { return u32::MAX };
+        let Some(found) = self.find(id).into_iter().next() else {
+            let below = self.shared.below.as_ref();
+            return below.map_or(u32::MAX, |below| below.difference_depth(id));
+        };
         let place = found.pack.locate(found.index);
         match (place.class, self.stored(&found, &place)) {
             (Class::Page, _) => 0,

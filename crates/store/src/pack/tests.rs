@@ -124,7 +124,7 @@ fn a_node_that_changed_little_takes_little() {
     set.add(Pack::open("second", other).expect("a pack"));
     let bytes = set.get(&id_of(&after)).expect("whole").expect("there");
     assert_eq!(node::children_of(&bytes).expect("a node"), after);
-    assert_eq!(set.bases(&id_of(&after)).expect("whole"), [id_of(&before)]);
+    assert_eq!(set.bases_of(1).expect("whole"), [id_of(&before)].into());
 
     // Without its base it cannot be read, and the error names both.
     let error =

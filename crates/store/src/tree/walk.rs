@@ -80,7 +80,7 @@ impl Node {
 }
 
 /// A chunk that has to be there.
-pub(super) fn get(chunks: &dyn Chunks, id: &Digest) -> Result<Arc<[u8]>, ReadError> {
+pub(crate) fn get(chunks: &dyn Chunks, id: &Digest) -> Result<Arc<[u8]>, ReadError> {
     let missing = || ReadError::Missing { id: *id, place: "the chunks at hand".to_owned() };
     chunks.get(id)?.ok_or_else(missing)
 }

@@ -1,0 +1,243 @@
+//! From a file into the store.
+//!
+//! One thread reads, looks for zeroes and hashes; this one looks chunks up; a third one compresses.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+
+use rustix::fs::{SeekFrom, seek};
+use rustix::io::Errno;
+use stackvm_machine::digest::{Digest, HashTree};
+use stackvm_machine::memory::PageBytes;
+
+use super::keeper::{Keeper, verified};
+use super::session::Session;
+use super::{Continue, LocalStore, Progress, Watch, now_unix_s};
+use crate::backend::{CONTENT_BYTES_MAX, Root, RootKind, RootName, StoreError};
+use crate::chunks::Chunks;
+use crate::pack::{PackWriter, Worker};
+use crate::tree::{self, Tree};
+use crate::{PAGE_BYTES, local::host::HostFile};
+
+/// Bytes read at once.
+const BATCH_BYTES: usize = 1 << 20;
+/// Batches that wait for being looked up, at most.
+const BATCHES_MAX: usize = 8;
+
+/// What is checked in, and as what.
+#[derive(Clone, Debug)]
+pub struct CheckIn {
+    /// The new root's name.
+    pub name: RootName,
+    /// What the content is.
+    pub kind: RootKind,
+    /// A root that it is a successor of: then nodes are stored as their difference from it.
+    pub parent: Option<RootName>,
+}
+
+/// What a check-in did.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CheckedIn {
+    /// The new root.
+    pub root: Root,
+    /// Bytes that were read: holes of the file are not.
+    pub read_bytes: u64,
+    /// Pages that were new to the store.
+    pub new_pages: u64,
+    /// Bytes that the store grew by.
+    pub stored_bytes: u64,
+}
+
+/// Consecutive pages with their digests.
+struct Batch {
+    first_page: u64,
+    bytes: Vec<u8>,
+    digests: Vec<Digest>,
+}
+
+impl LocalStore {
+    /// Stores a disk image or a dump of RAM. The file must not change meanwhile.
+    ///
+    /// # Errors
+    /// See [`StoreError`]; nothing has changed then.
+    pub fn check_in(
+        &self,
+        file: &File,
+        what: &CheckIn,
+        watch: Watch<'_>,
+    ) -> Result<CheckedIn, StoreError> {
+        let size_bytes = file.metadata().map_err(read_error)?.len();
+        if size_bytes > CONTENT_BYTES_MAX {
+            return Err(StoreError::TooLarge { bytes: size_bytes });
+        }
+        if self.catalog().root(&what.name)?.is_some() {
+            return Err(StoreError::Taken(what.name.clone()));
+        }
+        let (session, parent) = Session::begin(self, what.parent.as_ref())?;
+        let path = session.pack_path();
+        let sink = self.host.create_new(&path)?;
+        let pages = size_bytes.div_ceil(PAGE_BYTES as u64);
+        let before = match &parent {
+            Some(root) if root.tree.pages == pages => Some(tree::load(self, &root.tree, pages)?),
+            _ => None,
+        };
+        let mut work = Work {
+            session: &session,
+            pack: PackWriter::with_worker(sink, Worker::Thread),
+            tree: HashTree::new(pages),
+            before,
+            new_pages: 0,
+            read_bytes: 0,
+        };
+        work.pages(file, size_bytes, watch)?;
+        let tree = work.nodes()?;
+        let Work { pack, new_pages, read_bytes, .. } = work;
+        session.trouble()?;
+        let row = if pack.chunks() == 0 {
+            None
+        } else {
+            let sink: HostFile = pack.finish()?;
+            sink.sync(&path)?;
+            Some(verified(self, &path)?)
+        };
+        let stored_bytes = row.as_ref().map_or(0, |row| row.bytes);
+        let CheckIn { name, kind, .. } = what.clone();
+        let parent = parent.map(|root| root.name);
+        let root = Root { name, kind, tree, size_bytes, parent, created_unix_s: now_unix_s() };
+        Keeper::elect(self)?.adopt(&session, row, &root)?;
+        Ok(CheckedIn { root, read_bytes, new_pages, stored_bytes })
+    }
+}
+
+struct Work<'a> {
+    session: &'a Session<'a>,
+    pack: PackWriter<HostFile>,
+    tree: HashTree,
+    before: Option<HashTree>,
+    new_pages: u64,
+    read_bytes: u64,
+}
+
+impl Work<'_> {
+    /// Reads the file and stores what is new.
+    fn pages(&mut self, file: &File, size_bytes: u64, watch: Watch<'_>) -> Result<(), StoreError> {
+        std::thread::scope(|scope| {
+            let (batches, incoming) = sync_channel(BATCHES_MAX);
+            let (used, spare) = sync_channel(BATCHES_MAX + 2);
+            let reader = scope.spawn(move || read_all(file, size_bytes, &batches, &spare));
+            let done = self.take_all(&incoming, &used, size_bytes, watch);
+            drop(incoming);
+            let read = reader.join().expect("the reader does not panic");
+            // Ours ended first if it failed; then the reader had nobody to read for.
+            done?;
+            read.map_err(read_error)
+        })
+    }
+
+    fn take_all(
+        &mut self,
+        incoming: &Receiver<Batch>,
+        used: &SyncSender<Batch>,
+        total_bytes: u64,
+        watch: Watch<'_>,
+    ) -> Result<(), StoreError> {
+        for batch in incoming {
+            for (index, digest) in batch.digests.iter().enumerate() {
+                let bytes = &batch.bytes[index * PAGE_BYTES..(index + 1) * PAGE_BYTES];
+                self.page(batch.first_page + index as u64, digest, bytes)?;
+            }
+            self.read_bytes += batch.bytes.len() as u64;
+            let done_bytes = batch.first_page * PAGE_BYTES as u64 + batch.bytes.len() as u64;
+            // Nobody takes it back after the last one was read.
+            let _ = used.try_send(batch);
+            let progress = Progress { done_bytes: done_bytes.min(total_bytes), total_bytes };
+            if watch(progress) == Continue::No {
+                return Err(StoreError::Cancelled);
+            }
+        }
+        Ok(())
+    }
+
+    fn page(&mut self, number: u64, digest: &Digest, bytes: &[u8]) -> Result<(), StoreError> {
+        if *digest == Digest::ZERO {
+            return Ok(());
+        }
+        self.tree.set(number, *digest);
+        let same = self.before.as_ref().is_some_and(|before| before.page(number) == *digest);
+        if same || self.pack.contains(digest) || self.session.contains(digest) {
+            return Ok(());
+        }
+        self.new_pages += 1;
+        Ok(self.pack.put(digest, bytes)?)
+    }
+
+    /// Stores the nodes above.
+    fn nodes(&mut self) -> Result<Tree, StoreError> {
+        let mut page = |number: u64, _: &mut PageBytes| {
+            // It was stored by `page` above, or was known and its pack pinned.
+            Err(io::Error::other(format!("page {number} is not stored")))
+        };
+        let Work { tree, before, session, pack, .. } = self;
+        Ok(tree::write(tree, before.as_mut(), &mut page, *session, pack)?)
+    }
+}
+
+/// Reads and hashes all that is not a hole, in order, until nobody wants more.
+fn read_all(
+    file: &File,
+    size_bytes: u64,
+    batches: &SyncSender<Batch>,
+    spare: &Receiver<Batch>,
+) -> io::Result<()> {
+    let mut at = 0;
+    while let Some((start, end)) = data(file, at, size_bytes)? {
+        let mut offset = start;
+        while offset < end {
+            let bytes = BATCH_BYTES.min((end - offset) as usize);
+            let mut batch = spare.try_recv().unwrap_or_else(|_| Batch {
+                first_page: 0,
+                bytes: Vec::new(),
+                digests: Vec::new(),
+            });
+            batch.first_page = offset / PAGE_BYTES as u64;
+            batch.bytes.resize(bytes.next_multiple_of(PAGE_BYTES), 0);
+            file.read_exact_at(&mut batch.bytes[..bytes], offset)?;
+            batch.bytes[bytes..].fill(0);
+            batch.digests.clear();
+            let (pages, _) = batch.bytes.as_chunks::<PAGE_BYTES>();
+            batch.digests.extend(pages.iter().map(Digest::of_page));
+            offset += bytes as u64;
+            if batches.send(batch).is_err() {
+                return Ok(());
+            }
+        }
+        at = end;
+    }
+    Ok(())
+}
+
+/// The next part of a file from `at` on, in whole pages, that is not a hole.
+fn data(file: &File, at: u64, size_bytes: u64) -> io::Result<Option<(u64, u64)>> {
+    if at >= size_bytes {
+        return Ok(None);
+    }
+    let start = match seek(file, SeekFrom::Data(at)) {
+        Ok(start) => start,
+        // Nothing but a hole is left.
+        Err(Errno::NXIO) => return Ok(None),
+        // What cannot tell has no holes.
+        Err(Errno::INVAL | Errno::SPIPE) => return Ok(Some((at, size_bytes))),
+        Err(error) => return Err(error.into()),
+    };
+    let end = seek(file, SeekFrom::Hole(start))?;
+    let page = PAGE_BYTES as u64;
+    let start = (start / page * page).max(at);
+    let end = end.next_multiple_of(page).min(size_bytes);
+    Ok((start < end).then_some((start, end)))
+}
+
+fn read_error(error: io::Error) -> StoreError {
+    StoreError::Io { what: "read", path: "the file that is checked in".into(), error }
+}
