@@ -2,31 +2,37 @@
 //!
 //! [`Lab`] is what a lab process runs ([`process`](crate::process)), and what tests and scripts use
 //! directly: [`Lab::step`] follows a wall clock that is passed in, [`Lab::run_until`] and
-//! [`Lab::exec`] run as fast as the host can. It does no I/O itself: what leaves the machine comes
-//! out of [`Lab::next_event`].
+//! [`Lab::exec`] run as fast as the host can. Whatever is put into the machine goes through
+//! [`Lab::put`] and into every recording first; what leaves the machine comes out of
+//! [`Lab::next_event`]. Beside its recordings' files it does no I/O.
 
 use std::collections::{BTreeMap, VecDeque};
 
-use stackvm_machine::instant::Ticks;
 use stackvm_machine::{ConfigError, ConsoleId, Input, Instant, Machine, MachineConfig, NicId};
 use stackvm_machine::{Output, Stop};
+use stackvm_timeline::Event;
+use stackvm_timeline::screen::{Derived, Screens};
 use thiserror::Error;
 
 use crate::agent::AgentError;
-use crate::exec::{ExecError, ExecKey};
-use crate::guest::{Guest, GuestEvent};
+use crate::exec::ExecError;
+use crate::guest::{Guest, GuestEvent, GuestSaved};
 use crate::pacing::{Pacer, Plan};
-
-use crate::protocol::{ExecSpec, Size, Stdin, Stream};
+use crate::prompt::BootFiles;
+use crate::protocol::Size;
+use crate::recorder::{Last, Recorder, Recorders, Which};
 
 mod fork;
+mod inputs;
 mod scrollback;
+mod unpaced;
 
 pub use fork::FreshIdentity;
+pub(crate) use fork::FRESH_SCRIPT;
+pub use inputs::Actor;
+pub(crate) use inputs::rtc_base;
 pub use scrollback::Scrollback;
-
-/// Virtual time between two looks at what left the machine, when nothing paces it.
-const UNPACED_SLICE_NS: u64 = 1_000_000;
+pub use unpaced::ExecOutput;
 
 /// What happened in a lab.
 #[derive(Debug, PartialEq, Eq)]
@@ -117,17 +123,6 @@ pub enum LabError {
     },
 }
 
-/// What a command left behind.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct ExecOutput {
-    /// Its exit code, or 128 + the signal that ended it.
-    pub code: u8,
-    /// Its standard output.
-    pub stdout: Vec<u8>,
-    /// Its standard error.
-    pub stderr: Vec<u8>,
-}
-
 #[derive(Clone, PartialEq, Eq, Debug)]
 enum Condition {
     Running,
@@ -144,6 +139,20 @@ pub struct Lab {
     condition: Condition,
     consoles: BTreeMap<ConsoleId, Scrollback>,
     events: VecDeque<LabEvent>,
+    /// Whoever keeps what happens here.
+    recorders: Recorders,
+    /// What the machine has not seen yet because a recording could not be written.
+    pending: VecDeque<(Actor, Event)>,
+    /// The first of `pending` is in all recordings.
+    pending_is_recorded: bool,
+    /// What has left the machine and is in no recording yet, so that nobody was shown it.
+    unshown: VecDeque<Output>,
+    /// What the guest's agent is told, and when: unpaced, all of it has its time.
+    held: VecDeque<(Instant, Input)>,
+    /// Virtual time is held by whoever runs the lab.
+    still: bool,
+    /// The configuration with the files that it lacks; `None` once it has them.
+    boot_files: Option<BootFiles>,
 }
 
 impl Lab {
@@ -167,6 +176,13 @@ impl Lab {
             pacer: None,
             condition: Condition::Running,
             events: VecDeque::new(),
+            recorders: Recorders::default(),
+            pending: VecDeque::new(),
+            pending_is_recorded: false,
+            unshown: VecDeque::new(),
+            held: VecDeque::new(),
+            still: false,
+            boot_files: None,
         }
     }
 
@@ -192,7 +208,7 @@ impl Lab {
 
     /// Ticks per instruction now.
     pub fn rate_ticks(&self) -> u32 {
-        self.pacer.as_ref().map_or(self.config.rate_ticks, Pacer::rate_ticks)
+        self.machine.rate_ticks()
     }
 
     /// The terminals of the machine; the first is the one to show.
@@ -207,18 +223,20 @@ impl Lab {
         self.consoles.get(&console)
     }
 
-    /// What all terminals show, for [`Lab::restore_screens`].
-    pub(crate) fn screens(&self) -> Vec<(ConsoleId, Scrollback)> {
-        self.consoles.iter().map(|(console, screen)| (*console, screen.clone())).collect()
-    }
-
-    /// Gives the terminals what they showed when the machine was saved.
-    pub(crate) fn restore_screens(&mut self, screens: Vec<(ConsoleId, Scrollback)>) {
-        for (console, screen) in screens {
-            if let Some(place) = self.consoles.get_mut(&console) {
-                *place = screen;
+    /// Gives terminals and ports what a recording says of them.
+    pub(crate) fn restore(&mut self, derived: &Derived) {
+        for screen in &derived.screens {
+            if let Some(place) = self.consoles.get_mut(&screen.console) {
+                *place = Scrollback::restored(screen);
             }
         }
+        let saved = GuestSaved { open: derived.open_ports.clone() };
+        self.guest.restore(saved, self.machine.now());
+    }
+
+    /// Terminals show nothing, as when a machine is switched on.
+    pub(crate) fn forget_screens(&mut self) {
+        self.consoles.values_mut().for_each(|console| *console = Scrollback::default());
     }
 
     /// Takes the next event.
@@ -238,30 +256,21 @@ impl Lab {
         }
     }
 
-    /// Puts an input in now.
-    pub fn input(&mut self, input: Input) {
-        if let Input::Resize { console, columns, rows } = input
-            && let Some(scrollback) = self.consoles.get_mut(&console)
-        {
-            scrollback.size = Some(Size { columns, rows });
-        }
-        self.machine.input(input);
-    }
-
     /// Does what is due at the wall time that `clock` shows, in nanoseconds.
     pub fn step(&mut self, clock: &dyn Fn() -> u64) -> Step {
         self.pump();
         if self.condition != Condition::Running {
             return Step::Stopped;
         }
+        self.still = false;
         let (wall, now, idle) = (clock(), self.machine.now(), self.idle_until());
-        let rate = self.config.rate_ticks;
+        let rate = self.machine.rate_ticks();
         let pacer = self.pacer.get_or_insert_with(|| Pacer::new(wall, now, rate));
         match pacer.plan(wall, now, idle) {
             Plan::Sleep { until_wall_ns } => Step::Sleep { until_wall_ns },
             Plan::Run { until, rate } => {
                 if let Some(ticks) = rate {
-                    self.machine.input(Input::Rate { ticks });
+                    self.put(&Actor::Host, Input::Rate { ticks });
                 }
                 let (start, retired) = (clock(), self.machine.retired());
                 self.run(until);
@@ -274,93 +283,96 @@ impl Lab {
         }
     }
 
+    /// Virtual time stands still from now on: inputs get the instant reached.
+    pub fn hold(&mut self) {
+        self.still = true;
+    }
+
     /// After the machine was held still: virtual time goes on from where it is. A stall is tried
     /// again.
     pub fn resume(&mut self, wall_ns: u64) {
+        if matches!(self.condition, Condition::Stalled { .. }) {
+            self.condition = Condition::Running;
+            self.recorders.retry();
+        }
+        self.still = false;
         if let Some(pacer) = &mut self.pacer {
             pacer.anchor(wall_ns, self.machine.now());
         }
-        if matches!(self.condition, Condition::Stalled { .. }) {
-            self.condition = Condition::Running;
+        self.settle();
+    }
+
+    /// Whether the machine waits for a recording that could not be written: then
+    /// [`Lab::retry`] may help.
+    pub fn waits_for_recording(&self) -> bool {
+        matches!(self.condition, Condition::Stalled { .. })
+            && (!self.pending.is_empty()
+                || !self.unshown.is_empty()
+                || self.recorders.trouble().is_some())
+    }
+
+    /// Tries again to write what a recording lacks; true if the machine can go on.
+    pub fn retry(&mut self, wall_ns: u64) -> bool {
+        let (condition, events) = (self.condition.clone(), self.events.len());
+        self.resume(wall_ns);
+        if self.condition == Condition::Running {
+            return true;
         }
+        // The same trouble is no news.
+        if self.condition == condition {
+            self.events.truncate(events);
+        }
+        false
     }
 
     /// Presses the reset button: the machine starts again with its disks as they are.
-    ///
-    /// # Errors
-    /// [`LabError::Config`], and the machine is as before.
-    pub fn reset(&mut self) -> Result<(), LabError> {
-        self.machine.reset(&self.config)?;
-        self.guest.reset();
-        self.pacer = None;
-        self.condition = Condition::Running;
-        self.events.push_back(LabEvent::Reset);
-        Ok(())
+    pub fn reset(&mut self, actor: &Actor) {
+        let (seed, rtc_ns) = (self.config.seed, self.config.rtc_ns);
+        self.switch_on(actor, seed, rtc_ns);
     }
 
-    /// Runs unpaced to `until`; events are to be taken afterwards.
-    ///
-    /// # Errors
-    /// [`LabError::Off`] and [`LabError::Stalled`] when the machine stops before.
-    pub fn run_until(&mut self, until: Instant) -> Result<(), LabError> {
-        while self.machine.now() < until {
-            self.check_running()?;
-            let slice = self.machine.now() + Ticks::from_ns(UNPACED_SLICE_NS);
-            self.run(slice.min(until));
-        }
-        self.check_running()
+    /// Switches the machine on again with its disks as they are, with another seed and RTC base
+    /// (what the RTC showed at instant 0, in nanoseconds since 1970).
+    pub fn switch_on(&mut self, actor: &Actor, seed: u64, rtc_ns: u64) {
+        self.put_event(actor, Event::Reset { seed, rtc_ns });
     }
 
-    /// Runs unpaced until the guest's agent is up. Events on the way are dropped; terminals'
-    /// output is in [`Lab::console`].
-    ///
-    /// # Errors
-    /// [`LabError::TimeLimit`] at `limit`, or as [`Lab::run_until`].
-    pub fn run_until_agent(&mut self, limit: Instant) -> Result<(), LabError> {
-        while !self.guest.is_up() {
-            self.run_one_slice("the guest's agent coming up", limit)?;
-            self.events.clear();
-        }
-        Ok(())
+    /// What is kept of this machine, by whom.
+    pub(crate) fn recorders(&mut self) -> &mut Recorders {
+        &mut self.recorders
     }
 
-    /// Runs a command unpaced and gives it `stdin`. Other events on the way are dropped.
-    ///
-    /// # Errors
-    /// [`LabError::Exec`], [`LabError::Lost`], [`LabError::TimeLimit`] at `limit`, or as
-    /// [`Lab::run_until`].
-    pub fn exec(
-        &mut self,
-        argv: &[&str],
-        stdin: &[u8],
-        limit: Instant,
-    ) -> Result<ExecOutput, LabError> {
-        self.run_until_agent(limit)?;
-        let argv = argv.iter().map(|text| (*text).to_owned()).collect();
-        let stdin_mode = if stdin.is_empty() { Stdin::Null } else { Stdin::Stream };
-        let spec = ExecSpec { argv, env: Vec::new(), tty: None, stdin: stdin_mode };
-        let key = self.guest.exec(&spec, self.machine.now())?;
-        self.guest.exec_input(key, stdin.to_vec());
-        self.guest.exec_eof(key);
-        let mut output = ExecOutput { code: 0, stdout: Vec::new(), stderr: Vec::new() };
-        loop {
-            self.run_one_slice("the end of a command", limit)?;
-            while let Some(event) = self.events.pop_front() {
-                if let LabEvent::Guest(event) = event
-                    && let Some(result) = collect(event, key, &mut output)
-                {
-                    return result.map(|()| output);
+    /// Records the machine from now on.
+    pub(crate) fn record(&mut self, recorder: Recorder) {
+        let consoles = &self.consoles;
+        self.recorders.add(recorder, || {
+            let mut screens = Screens::new();
+            for (&console, shown) in consoles {
+                if let Some(Size { columns, rows }) = shown.size() {
+                    screens.event(&Event::Input(Input::Resize { console, columns, rows }));
                 }
+                screens.output(&Output::Console { console, bytes: shown.bytes() });
             }
-        }
+            screens
+        });
     }
 
-    fn run_one_slice(&mut self, what: &'static str, limit: Instant) -> Result<(), LabError> {
-        if self.machine.now() >= limit {
-            return Err(LabError::TimeLimit { what, limit });
+    /// Does what recordings have to do behind the machine; the wall time at which there is more.
+    pub(crate) fn tend(&mut self, wall_ns: u64) -> Option<u64> {
+        if self.recorders.is_empty() {
+            return None;
         }
-        let slice = self.machine.now() + Ticks::from_ns(UNPACED_SLICE_NS);
-        self.run_until(slice.min(limit))
+        let due = self.recorders.tick(wall_ns, &mut self.machine);
+        if let (Some(trouble), Condition::Running) = (self.recorders.trouble(), &self.condition) {
+            let trouble = trouble.to_owned();
+            self.stall(trouble);
+        }
+        due
+    }
+
+    /// Ends the recordings where the machine is; see [`Recorders::finish`].
+    pub(crate) fn end_recordings(&mut self, which: Which<'_>, last: Last) -> Result<(), String> {
+        self.recorders.finish(&mut self.machine, which, last)
     }
 
     fn check_running(&self) -> Result<(), LabError> {
@@ -383,75 +395,23 @@ impl Lab {
         let deadline = self.guest.deadline().unwrap_or(Instant::MAX);
         let stop = self.machine.run(until.min(deadline.max(self.machine.now())));
         self.pump();
+        self.stopped(stop);
+    }
+
+    fn stopped(&mut self, stop: Stop) {
         match stop {
             Stop::Until | Stop::Outputs | Stop::Watched => {}
             Stop::PowerOff { code } => {
                 self.condition = Condition::Off { code };
                 self.events.push_back(LabEvent::PoweredOff { code });
             }
-            Stop::Stalled { reason } => {
-                self.condition = Condition::Stalled { reason: reason.clone() };
-                self.events.push_back(LabEvent::Stalled { reason });
-            }
-            Stop::Reset => {
-                if let Err(error) = self.reset() {
-                    // It could be made once, so this is the host's trouble, and may pass.
-                    let reason = error.to_string();
-                    self.condition = Condition::Stalled { reason: reason.clone() };
-                    self.events.push_back(LabEvent::Stalled { reason });
-                }
-            }
+            Stop::Stalled { reason } => self.stall(reason),
+            Stop::Reset => self.reset(&Actor::Host),
         }
     }
 
-    /// Carries outputs to where they go, and the guest's inputs into the machine.
-    fn pump(&mut self) {
-        let now = self.machine.now();
-        for output in self.machine.take_outputs() {
-            match self.guest.output(output, now) {
-                Some(Output::Console { console, bytes }) => {
-                    if let Some(scrollback) = self.consoles.get_mut(&console) {
-                        scrollback.write(&bytes);
-                    }
-                    self.events.push_back(LabEvent::Console { console, bytes });
-                }
-                Some(Output::Frame { nic, bytes }) => {
-                    self.events.push_back(LabEvent::Frame { nic, bytes });
-                }
-                _ => {}
-            }
-        }
-        let machine = &self.machine;
-        self.guest.advance(now, &|port| machine.port_room_bytes(port));
-        for input in self.guest.take_inputs() {
-            self.machine.input(input);
-        }
-        while let Some(event) = self.guest.next_event() {
-            self.events.push_back(LabEvent::Guest(event));
-        }
+    fn stall(&mut self, reason: String) {
+        self.condition = Condition::Stalled { reason: reason.clone() };
+        self.events.push_back(LabEvent::Stalled { reason });
     }
-}
-
-/// Adds what a command did to `output`; at its end, the result.
-fn collect(
-    event: GuestEvent,
-    wanted: ExecKey,
-    output: &mut ExecOutput,
-) -> Option<Result<(), LabError>> {
-    match event {
-        GuestEvent::Output { key, stream, bytes } if key == wanted => match stream {
-            Stream::Stdout => output.stdout.extend(bytes),
-            Stream::Stderr => output.stderr.extend(bytes),
-        },
-        GuestEvent::Exited { key, code } if key == wanted => {
-            output.code = code;
-            return Some(Ok(()));
-        }
-        GuestEvent::Failed { key, error } if key == wanted => return Some(Err(error.into())),
-        GuestEvent::Lost { key, error } if key == wanted => {
-            return Some(Err(LabError::Lost(error)));
-        }
-        _ => {}
-    }
-    None
 }

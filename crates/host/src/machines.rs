@@ -1,8 +1,8 @@
 //! The machines of a data directory: `machines/NAME/` with one lab process each.
 //!
 //! A folder holds `machine.json` (the [`MachineSpec`]), `lock` (held while a lab runs),
-//! `control.sock` (while it runs), `state` (a saved machine or the disks of one that is off) and
-//! `log`. This module owns the folders and the starting and ending of labs; what a lab does is in
+//! `control.sock` (while it runs), `log`, and, if the machine is kept, `journal` (everything that
+//! happened to it) and, while it does not run, `stopped` (how it was left). This module owns the folders and the starting and ending of labs; what a lab does is in
 //! `process`, and what is said to it in `protocol`.
 
 use std::fs::{self, File};
@@ -14,13 +14,16 @@ use std::time::{Duration, Instant};
 use thiserror::Error;
 
 use crate::client::{ClientError, Connection};
-use crate::protocol::{AfterSave, Command, Event, Info, Power, Reply, State, StopReason};
+use crate::protocol::{AfterSave, Command, Event, ForkKind, Info, Power, Reply, State};
+use crate::protocol::StopReason;
 
 pub mod names;
 pub(crate) mod spawn;
 pub mod spec;
 
-pub use spec::{Access, DiskSpec, FirmwareSpec, Lifetime, MachineSpec, Network, Source};
+pub use spec::{
+    Access, DiskSpec, FirmwareSpec, Lifetime, MachineSpec, Network, Source, StartFrom,
+};
 
 /// Longest name of a machine.
 pub const NAME_BYTES_MAX: usize = 63;
@@ -32,7 +35,12 @@ const SPEC_BYTES_MAX: u64 = 1 << 20;
 pub(crate) const SPEC_FILE: &str = "machine.json";
 pub(crate) const LOCK_FILE: &str = "lock";
 pub(crate) const SOCKET_FILE: &str = "control.sock";
-pub(crate) const STATE_FILE: &str = "state";
+/// The recording of a machine that is kept.
+pub(crate) const JOURNAL_FOLDER: &str = "journal";
+/// How a machine that does not run was left; absent while it runs.
+pub(crate) const STOPPED_FILE: &str = "stopped";
+/// The spec of a fork whose lab does not hold the lock yet.
+pub(crate) const STAGED_SPEC_FILE: &str = "machine.json.new";
 pub(crate) const LOG_FILE: &str = "log";
 
 /// Why something could not be done with a machine.
@@ -109,6 +117,40 @@ pub enum Status {
     Off,
     /// It was saved and goes on when started.
     Saved,
+    /// Its lab was killed, or its host. Starting it goes on from where it was.
+    Crashed,
+}
+
+/// How a machine that does not run was left.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Left {
+    /// Its lab has not ended as it should.
+    Running,
+    /// Switched off: only its disks count.
+    Off,
+    /// It goes on from where it was.
+    Saved,
+}
+
+impl Left {
+    /// What [`STOPPED_FILE`] says.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Left::Running => "running",
+            Left::Off => "off",
+            Left::Saved => "saved",
+        }
+    }
+}
+
+/// How the machine in `folder` was left.
+pub(crate) fn left(folder: &Path) -> Left {
+    match fs::read_to_string(folder.join(STOPPED_FILE)) {
+        Ok(word) if word == Left::Off.word() => Left::Off,
+        Ok(word) if word == Left::Saved.word() => Left::Saved,
+        // Nothing is lost by taking it for one whose lab was killed.
+        _ => Left::Running,
+    }
 }
 
 /// A machine in the list.
@@ -205,7 +247,14 @@ impl Machines {
         let status = match self.lock(name) {
             Err(MachinesError::Running(_)) => Status::Running,
             Err(error) => return Err(error),
-            Ok(_lock) => crate::saved::status(&self.machine_folder(name).join(STATE_FILE)),
+            Ok(_lock) => {
+                let folder = self.machine_folder(name);
+                match left(&folder) {
+                    Left::Saved => Status::Saved,
+                    Left::Running if folder.join(JOURNAL_FOLDER).is_dir() => Status::Crashed,
+                    Left::Running | Left::Off => Status::Off,
+                }
+            }
         };
         Ok(Listed { spec, status })
     }
@@ -227,20 +276,9 @@ impl Machines {
     /// [`MachinesError::Start`] with the lab's words when it cannot be started (bad kernel, missing
     /// disk, port taken …), or another of [`MachinesError`].
     pub fn create(&self, spec: &MachineSpec) -> Result<Started, MachinesError> {
-        check_name(&spec.name)?;
-        if self.names()?.len() >= MACHINES_MAX {
-            return Err(MachinesError::TooMany);
-        }
-        let folder = self.machine_folder(&spec.name);
-        // Guests' memory and disks are nobody else's business.
-        match fs::DirBuilder::new().mode(0o700).create(&folder) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                return Err(MachinesError::Exists(spec.name.clone()));
-            }
-            result => result.map_err(io_error("create", &folder))?,
-        }
+        let folder = self.make_folder(&spec.name)?;
         let started = self.lock(&spec.name).and_then(|lock| {
-            self.write_spec(spec)?;
+            self.write_spec(spec, SPEC_FILE)?;
             spawn::start(&folder, &spec.name, lock)
         });
         if started.is_err() {
@@ -248,6 +286,32 @@ impl Machines {
             let _ = fs::remove_dir_all(&folder);
         }
         started
+    }
+
+    /// Forks a running machine: the twin runs in a process of its own, as the machine `spec` says
+    /// (name, lifetime, forwards, recording; all else must be as of the original). The original
+    /// does not notice. The twin's socket listens when this returns; a fresh one is up when its
+    /// state is [`State::Running`].
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] with what the original's lab says, or as [`Machines::create`].
+    pub fn fork(
+        &self,
+        name: &str,
+        spec: &MachineSpec,
+        kind: ForkKind,
+    ) -> Result<Started, MachinesError> {
+        let mut lab = self.connect(name)?;
+        let folder = self.make_folder(&spec.name)?;
+        let forked = self.write_spec(spec, STAGED_SPEC_FILE).and_then(|()| {
+            lab.call(Command::Fork { folder: folder.clone(), kind })?;
+            self.wait_for_twin(&spec.name)
+        });
+        if forked.is_err() && self.lock(&spec.name).is_ok() {
+            // The error at hand says more than one of cleaning up would.
+            let _ = fs::remove_dir_all(&folder);
+        }
+        forked
     }
 
     /// Starts the lab of a machine that exists: it goes on where it was saved, or is switched on
@@ -344,6 +408,46 @@ impl Machines {
         self.folder().join(name)
     }
 
+    /// Makes the folder of a new machine.
+    fn make_folder(&self, name: &str) -> Result<PathBuf, MachinesError> {
+        check_name(name)?;
+        if self.names()?.len() >= MACHINES_MAX {
+            return Err(MachinesError::TooMany);
+        }
+        let folder = self.machine_folder(name);
+        // Guests' memory and disks are nobody else's business.
+        match fs::DirBuilder::new().mode(0o700).create(&folder) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                Err(MachinesError::Exists(name.to_owned()))
+            }
+            result => result.map_err(io_error("create", &folder)).map(|()| folder.clone()),
+        }
+    }
+
+    /// Waits until a fork's lab listens.
+    fn wait_for_twin(&self, name: &str) -> Result<Started, MachinesError> {
+        let (end, socket) = (Instant::now() + Duration::from_secs(30), self.socket(name));
+        loop {
+            match Connection::connect(&socket) {
+                Ok(mut twin) => {
+                    let Reply::Info(info) = twin.call(Command::Info)? else {
+                        return Err(ClientError::Closed.into());
+                    };
+                    return Ok(Started { name: name.to_owned(), socket, pid: info.pid });
+                }
+                Err(ClientError::NotRunning { .. }) if Instant::now() < end => {
+                    let path = self.machine_folder(name).join(LOCK_FILE);
+                    if let Ok(Some(_lock)) = try_lock(&path) {
+                        let log = spawn::last_words(&self.log(name));
+                        return Err(MachinesError::Died { status: "forked".into(), log });
+                    }
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
     fn names(&self) -> Result<Vec<String>, MachinesError> {
         let folder = self.folder();
         let mut names = Vec::new();
@@ -369,8 +473,8 @@ impl Machines {
         spec::read(&self.existing_folder(name)?)
     }
 
-    fn write_spec(&self, spec: &MachineSpec) -> Result<(), MachinesError> {
-        let path = self.machine_folder(&spec.name).join(SPEC_FILE);
+    fn write_spec(&self, spec: &MachineSpec, file: &str) -> Result<(), MachinesError> {
+        let path = self.machine_folder(&spec.name).join(file);
         let text = serde_json::to_vec_pretty(spec).map_err(io::Error::from);
         text.and_then(|text| fs::write(&path, text)).map_err(io_error("write", &path))
     }

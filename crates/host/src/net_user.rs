@@ -93,7 +93,8 @@ pub enum NetError {
 /// A running passt.
 #[derive(Debug)]
 pub struct NetUser {
-    process: Child,
+    /// `None` when it is another process's.
+    process: Option<Child>,
     stream: UnixStream,
     incoming: Vec<u8>,
     outgoing: VecDeque<u8>,
@@ -126,6 +127,7 @@ impl NetUser {
                 _ => NetError::Start(error),
             })?;
         drop(theirs);
+        let process = Some(process);
         Ok(NetUser { process, stream: ours, incoming: Vec::new(), outgoing: VecDeque::new() })
     }
 
@@ -164,6 +166,11 @@ impl NetUser {
         self.flush()
     }
 
+    /// In a forked process: lets go of what goes on serving the original.
+    pub(crate) fn leave(mut self) {
+        self.process = None;
+    }
+
     /// Whether frames wait to be sent: poll for writing then.
     pub fn is_waiting(&self) -> bool {
         !self.outgoing.is_empty()
@@ -183,8 +190,8 @@ impl NetUser {
 
     fn ended(&mut self) -> NetError {
         // Its socket is closed, so it is ending if it has not ended.
-        let status = match self.process.try_wait() {
-            Ok(Some(status)) => format!(" ({status})"),
+        let status = match self.process.as_mut().map(Child::try_wait) {
+            Some(Ok(Some(status))) => format!(" ({status})"),
             _ => String::new(),
         };
         NetError::Ended(status)
@@ -200,8 +207,10 @@ impl AsFd for NetUser {
 impl Drop for NetUser {
     fn drop(&mut self) {
         // It may have ended by itself; either way it is gone afterwards.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+        if let Some(process) = &mut self.process {
+            let _ = process.kill();
+            let _ = process.wait();
+        }
     }
 }
 

@@ -5,32 +5,38 @@
 //! the starter holds the folder's lock and passes it on as standard input, and hears on standard
 //! output whether the machine has started.
 //!
-//! What is kept when the machine stops is decided here, too: a named machine's disks (and with
-//! SIGTERM, or when asked to save, its whole state) are written to the folder; an ephemeral
-//! machine's folder goes away.
+//! A named machine is recorded in its folder all the time, so that the end of this process at any
+//! moment loses nothing; when it stops as it should, a last keyframe makes the next start quick. An
+//! ephemeral machine's folder goes away.
 
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant as WallInstant, SystemTime};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use signal_hook::SigId;
 use stackvm_machine::Input;
 
 use crate::exec::ExecKey;
-use crate::lab::{Lab, LabEvent, Step};
-use crate::machines::{Lifetime, MachineSpec};
+use crate::lab::{Actor, Lab, LabEvent, Step};
+use crate::machines::MachineSpec;
 use crate::net_user::{NetError, NetUser};
 use crate::protocol::{Agent, Event, ExecId, Hello, Power, State, StopReason, Tag, VERSION};
 
 mod clients;
+mod ending;
+mod fork;
+mod make;
+mod recording;
 mod requests;
 mod start;
 
 use clients::{CLIENTS_MAX, Client, ClientId};
+use fork::{Fork, Fresh};
 
 /// How long a new lab waits for somebody to look before it runs: a short program must not be over,
 /// and the lab gone, before its starter has connected.
@@ -52,6 +58,9 @@ pub fn lab_main(folder: &Path) -> ExitCode {
     }
 }
 
+/// Wall time after which a recording that could not be written is tried again.
+const RETRY_NS: u64 = 1_000_000_000;
+
 /// Who runs a command.
 #[derive(Clone, Copy, Debug)]
 struct ExecOwner {
@@ -62,12 +71,15 @@ struct ExecOwner {
 
 struct Process {
     folder: PathBuf,
+    /// The data directory, with the images.
+    data: PathBuf,
     spec: MachineSpec,
     lab: Lab,
     net: Option<NetUser>,
     listener: UnixListener,
     /// Readable when a signal asks the lab to end.
     signals: UnixStream,
+    signal_ids: Vec<SigId>,
     clients: Vec<Client>,
     client_count: u64,
     execs: BTreeMap<ExecKey, ExecOwner>,
@@ -82,6 +94,14 @@ struct Process {
     attended: bool,
     /// The guest's clock stood still while the machine was saved.
     clock_is_late: bool,
+    /// When to write again what a recording could not take.
+    retry_wall_ns: u64,
+    /// Forks that wait for a moment in which no thread works.
+    forks: Vec<Fork>,
+    /// The processes of forks, to be waited for.
+    twins: Vec<OwnedFd>,
+    /// What a fresh fork still has to do before it is up.
+    fresh: Option<Fresh>,
     /// Holds the lock of the folder while it lives, unless standard input does.
     _lock: Option<std::fs::File>,
 }
@@ -91,13 +111,16 @@ impl Process {
         self.state = State::Running;
         start::tell_starter(&start::ready());
         let reason = loop {
+            self.fork_when_quiet();
             let step = self.step();
+            let due = self.lab.tend(self.wall_ns());
             if let Some(reason) = self.hand_out() {
                 break reason;
             }
+            self.answer_recordings();
             self.clients.iter_mut().for_each(Client::flush);
             self.forget_gone();
-            if let Some(reason) = self.wait_and_take(step) {
+            if let Some(reason) = self.wait_and_take(step, due) {
                 break reason;
             }
         };
@@ -126,11 +149,29 @@ impl Process {
             self.lab.resume(wall);
         }
         self.held = held;
-        if held || self.state != State::Running {
+        if matches!(self.state, State::Stalled { .. }) && self.lab.waits_for_recording() {
+            return self.retry();
+        }
+        let runs = matches!(self.state, State::Running | State::Starting);
+        if held || !runs {
+            self.lab.hold();
             return Step::Sleep { until_wall_ns: None };
         }
         let started = self.started;
         self.lab.step(&move || u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX))
+    }
+
+    /// Writes again what a recording could not take, once a second.
+    fn retry(&mut self) -> Step {
+        let wall = self.wall_ns();
+        if wall >= self.retry_wall_ns {
+            self.retry_wall_ns = wall + RETRY_NS;
+            if self.lab.retry(wall) {
+                self.set_state(State::Running);
+                return Step::Ran;
+            }
+        }
+        Step::Sleep { until_wall_ns: Some(self.retry_wall_ns) }
     }
 
     /// Gives events to those they concern; the reason if the machine has stopped.
@@ -145,13 +186,18 @@ impl Process {
                     }
                 }
                 LabEvent::Frame { bytes, .. } => self.send_frame(&bytes),
-                LabEvent::Guest(event) => self.guest_event(event),
+                LabEvent::Guest(event) => {
+                    if let Some(event) = self.fresh_event(event) {
+                        self.guest_event(event);
+                    }
+                }
                 LabEvent::PoweredOff { code } => return Some(StopReason::PowerOff { code }),
                 LabEvent::Reset => {
                     self.set_state(State::Starting);
                     self.set_state(State::Running);
                 }
                 LabEvent::Stalled { reason } => {
+                    self.retry_wall_ns = self.wall_ns() + RETRY_NS;
                     eprintln!("stalled: {reason}");
                     self.set_state(State::Stalled { reason });
                 }
@@ -162,15 +208,15 @@ impl Process {
 
     /// Sleeps as long as `step` says or until something arrives, and takes it; the reason if the
     /// machine is to stop.
-    fn wait_and_take(&mut self, step: Step) -> Option<StopReason> {
-        let timeout_ns = match step {
+    fn wait_and_take(&mut self, step: Step, due_wall_ns: Option<u64>) -> Option<StopReason> {
+        let until = match step {
             Step::Ran => Some(0),
-            Step::Sleep { until_wall_ns } => {
-                until_wall_ns.map(|until| until.saturating_sub(self.wall_ns()))
-            }
+            Step::Sleep { until_wall_ns } => until_wall_ns,
             // Events say why, and have been handed out.
-            Step::Stopped => None,
+            Step::Stopped => Some(self.retry_wall_ns).filter(|_| self.lab.waits_for_recording()),
         };
+        let until = [until, due_wall_ns].into_iter().flatten().min();
+        let timeout_ns = until.map(|until| until.saturating_sub(self.wall_ns()));
         let ready = self.poll(timeout_ns);
         let readable = |at: usize| ready.get(at).is_some_and(|flags| !flags.is_empty());
         if readable(1) {
@@ -186,6 +232,7 @@ impl Process {
         if self.net.is_some() && readable(2) {
             self.take_frames();
         }
+        let arrived_clients = self.clients.len();
         let arrived: Vec<ClientId> = (self.clients.iter().enumerate())
             .filter(|(at, _)| readable(first_client + at))
             .map(|(_, client)| client.id)
@@ -198,10 +245,11 @@ impl Process {
         if readable(0) {
             self.accept();
         }
+        self.reap_twins(ready.get(first_client + arrived_clients..).unwrap_or_default());
         None
     }
 
-    /// Flags of the listener, the signals, the network if there is one, and each client.
+    /// Flags of the listener, the signals, the network if there is one, each client and each twin.
     fn poll(&self, timeout_ns: Option<u64>) -> Vec<PollFlags> {
         let flags = |waiting: bool| match waiting {
             true => PollFlags::IN | PollFlags::OUT,
@@ -217,6 +265,7 @@ impl Process {
         for client in &self.clients {
             fds.push(PollFd::new(&client.stream, flags(client.is_waiting())));
         }
+        fds.extend(self.twins.iter().map(|twin| PollFd::new(twin, PollFlags::IN)));
         let timeout = timeout_ns.map(|ns| Timespec {
             tv_sec: (ns / 1_000_000_000) as i64,
             tv_nsec: (ns % 1_000_000_000) as i64,
@@ -256,7 +305,8 @@ impl Process {
         match net.transfer() {
             Ok(frames) => {
                 for bytes in frames {
-                    self.lab.input(Input::Frame { nic: stackvm_machine::NicId(0), bytes });
+                    let nic = stackvm_machine::NicId(0);
+                    self.lab.put(&Actor::Host, Input::Frame { nic, bytes });
                 }
             }
             Err(error) => self.net_ended(&error),
@@ -300,24 +350,17 @@ impl Process {
         }
     }
 
-    /// SIGTERM and the like: a named machine is saved, so that it goes on later.
-    fn ended_by_signal(&mut self) -> StopReason {
-        if self.spec.lifetime == Lifetime::Ephemeral {
-            return StopReason::Killed;
-        }
-        match self.save() {
-            Ok(()) => StopReason::Saved,
-            Err(message) => StopReason::Failed { message },
-        }
-    }
-
-    fn power(&mut self, power: Power) -> Result<Option<StopReason>, String> {
+    fn power(&mut self, id: ClientId, power: Power) -> Result<Option<StopReason>, String> {
         match power {
             Power::Kill => return Ok(Some(StopReason::Killed)),
             Power::Reset => {
-                self.lab.reset().map_err(|error| error.to_string())?;
+                let actor = self.actor(id);
+                self.lab.reset(&actor);
             }
-            Power::Pause if self.state == State::Running => self.set_state(State::Paused),
+            Power::Pause if self.state == State::Running => {
+                self.lab.hold();
+                self.set_state(State::Paused);
+            }
             Power::Resume if self.state != State::Running => {
                 let wall = self.wall_ns();
                 self.lab.resume(wall);
@@ -328,39 +371,10 @@ impl Process {
         }
         Ok(None)
     }
-
-    fn finish(mut self, reason: StopReason) -> ExitCode {
-        self.net = None;
-        // What else the guest said goes out first.
-        self.hand_out();
-        let reason = self.keep(reason);
-        if let StopReason::Failed { message } = &reason {
-            eprintln!("{message}");
-        }
-        self.set_state(State::Stopped(reason.clone()));
-        let end = WallInstant::now() + FAREWELL;
-        while WallInstant::now() < end && self.clients.iter().any(Client::is_waiting) {
-            self.clients.iter_mut().for_each(Client::flush);
-            self.clients.retain(Client::is_waiting);
-            self.poll(Some(10_000_000));
-        }
-        // The folder's end is what others see: nothing may be written to it after this.
-        let _ = std::fs::remove_file(self.folder.join(crate::machines::SOCKET_FILE));
-        if self.spec.lifetime == Lifetime::Ephemeral
-            && let Err(error) = std::fs::remove_dir_all(&self.folder)
-        {
-            eprintln!("could not remove {}: {error}", self.folder.display());
-        }
-        drop(self.clients);
-        match reason {
-            StopReason::Failed { .. } => ExitCode::FAILURE,
-            _ => ExitCode::SUCCESS,
-        }
-    }
 }
 
 /// The host's time, in nanoseconds since 1970.
-fn unix_ns() -> u64 {
+pub(crate) fn unix_ns() -> u64 {
     let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     since_1970.map_or(0, |age| u64::try_from(age.as_nanos()).unwrap_or(u64::MAX))
 }

@@ -153,7 +153,8 @@ pub enum Command {
     /// Fork the machine into a process of its own. Answered when that has begun; the twin's socket
     /// says when it is up.
     Fork {
-        /// The twin's folder, an absolute path, with its `machine.json`.
+        /// The twin's folder, an absolute path, with its spec as `machine.json.new`; the lab
+        /// takes its lock and gives the spec its name.
         folder: PathBuf,
         /// Whether it is the same machine or one of its own.
         kind: ForkKind,

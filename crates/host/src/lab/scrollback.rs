@@ -2,12 +2,12 @@
 
 use std::collections::VecDeque;
 
-use serde::{Deserialize, Serialize};
+use stackvm_timeline::screen::ScreenState;
 
 use crate::protocol::{SCROLLBACK_BYTES, Size};
 
 /// The last [`SCROLLBACK_BYTES`] that a terminal wrote, and its size.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Scrollback {
     bytes: VecDeque<u8>,
     /// The size last set, if any.
@@ -15,6 +15,16 @@ pub struct Scrollback {
 }
 
 impl Scrollback {
+    /// Of a terminal that shows what a recording says.
+    pub(crate) fn restored(screen: &ScreenState) -> Scrollback {
+        let mut scrollback = Scrollback::default();
+        scrollback.write(screen.dump.as_bytes());
+        scrollback.write(&screen.partial);
+        let &ScreenState { columns, rows, .. } = screen;
+        scrollback.size = Some(Size { columns, rows });
+        scrollback
+    }
+
     /// The size last set, if any.
     pub fn size(&self) -> Option<Size> {
         self.size

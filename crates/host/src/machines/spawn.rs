@@ -86,7 +86,7 @@ fn reap_in_background(mut child: Child) {
 }
 
 /// The end of the log, for an error message.
-fn last_words(log: &Path) -> String {
+pub(super) fn last_words(log: &Path) -> String {
     // What stderr had may still be on its way.
     std::thread::sleep(Duration::from_millis(10));
     let text = std::fs::read(log).unwrap_or_default();

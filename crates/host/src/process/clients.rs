@@ -7,6 +7,7 @@ use std::os::unix::net::UnixStream;
 use stackvm_machine::ConsoleId;
 
 use crate::exec::ExecKey;
+use crate::lab::Actor;
 use crate::protocol::{self, Decoder, EXEC_CREDIT_BYTES, Event, ExecId, Reply, Request, Tag};
 
 /// Most clients of one lab.
@@ -37,6 +38,8 @@ pub(super) struct ClientExec {
 pub(super) struct Client {
     pub(super) id: ClientId,
     pub(super) stream: UnixStream,
+    /// Who types on it.
+    pub(super) actor: Actor,
     pub(super) attached: BTreeSet<ConsoleId>,
     pub(super) execs: BTreeMap<ExecId, ClientExec>,
     decoder: Decoder,
@@ -52,6 +55,7 @@ impl Client {
         Ok(Client {
             id,
             stream,
+            actor: Actor::Named("someone".into()),
             attached: BTreeSet::new(),
             execs: BTreeMap::new(),
             decoder: Decoder::new(),

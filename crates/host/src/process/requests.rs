@@ -3,10 +3,9 @@
 use crate::agent::AgentError;
 use crate::exec::ExecKey;
 use crate::guest::GuestEvent;
-use crate::machines::{Lifetime, STATE_FILE};
+use crate::machines::{JOURNAL_FOLDER, Lifetime};
 use crate::protocol::{AfterSave, Agent, Command, DATA_BYTES_MAX, Event, ExecId, ExecSpec, Info};
 use crate::protocol::{Power, Reply, Request, StopReason, Tag};
-use crate::saved::{self, Header, PowerState};
 
 use stackvm_machine::{ConsoleId, Input};
 
@@ -17,7 +16,7 @@ use super::{ExecOwner, Process, unix_ns};
 const OWN_CONTROL: u64 = 0;
 
 /// A request that cannot be done, and why.
-type Refusal = String;
+pub(super) type Refusal = String;
 
 impl Process {
     /// Does what a client has asked for; the reason if the machine is to stop.
@@ -74,51 +73,24 @@ impl Process {
         }
     }
 
-    /// Writes the whole machine to its folder.
-    pub(super) fn save(&mut self) -> Result<(), Refusal> {
+    /// Makes sure that the machine can go on later from where it is.
+    fn save(&mut self, id: ClientId, tag: Tag, after: AfterSave) -> Result<(), Refusal> {
         if self.spec.lifetime == Lifetime::Ephemeral {
             let name = &self.spec.name;
             return Err(format!("machine {name:?} is not kept; only those with --name are saved"));
         }
-        self.write_state(PowerState::On)
-    }
-
-    /// Keeps what must outlive the machine; the reason it has stopped for, in the end.
-    pub(super) fn keep(&mut self, reason: StopReason) -> StopReason {
-        let off = matches!(reason, StopReason::PowerOff { .. } | StopReason::Killed);
-        if self.spec.lifetime == Lifetime::Ephemeral || !off {
-            return reason;
-        }
-        if self.lab.config().disks.is_empty() {
-            // Nothing to keep; what an earlier run was saved as is over, too.
-            return match std::fs::remove_file(self.folder.join(STATE_FILE)) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    StopReason::Failed { message: format!("could not remove the state: {error}") }
-                }
-                _ => reason,
+        if after == AfterSave::Continue {
+            let (own, token) = (self.folder.join(JOURNAL_FOLDER), self.control(id, tag));
+            let asked = match self.lab.recorders().get(&own) {
+                Some(recorder) => recorder.take_keyframe(token),
+                None => Err("the machine is not recorded".into()),
             };
+            return asked.inspect_err(|_| drop(self.controls.remove(&token)));
         }
-        // What was in RAM is of no more use; switched on anew there is least of it to write.
-        let written = self.lab.reset().map_err(|error| error.to_string());
-        match written.and_then(|()| self.write_state(PowerState::Off)) {
-            Ok(()) => reason,
-            Err(message) => StopReason::Failed { message },
-        }
-    }
-
-    fn write_state(&mut self, power: PowerState) -> Result<(), Refusal> {
-        let path = self.folder.join(STATE_FILE);
-        let config = self.lab.config();
-        let (seed, rtc_ns) = (config.seed, config.rtc_ns);
-        // A machine that is off shows nothing of its last time when it is switched on.
-        let screens = match power {
-            PowerState::On => self.lab.screens(),
-            PowerState::Off => Vec::new(),
-        };
-        let header = Header { power, guest: self.lab.guest().save(), screens, seed, rtc_ns };
-        let machine = &mut self.lab.machine;
-        saved::write(&path, &header, |sink| machine.save(sink))
-            .map_err(|error| format!("could not write {}: {error}", path.display()))
+        let now = self.lab.now();
+        self.lab.recorders().sync(now)?;
+        self.reply(id, tag, Reply::Done);
+        Ok(())
     }
 
     /// Does one thing; the error is the message of a [`Reply::Failed`].
@@ -137,12 +109,14 @@ impl Process {
             Command::Type { console, bytes } => {
                 check_data(&bytes)?;
                 self.check_console(console)?;
-                self.lab.input(Input::Console { console, bytes });
+                let actor = self.actor(id);
+                self.lab.put(&actor, Input::Console { console, bytes });
             }
             Command::Resize { console, size } => {
                 self.check_console(console)?;
                 let (columns, rows) = (size.columns, size.rows);
-                self.lab.input(Input::Resize { console, columns, rows });
+                let actor = self.actor(id);
+                self.lab.put(&actor, Input::Resize { console, columns, rows });
             }
             Command::Exec { .. }
             | Command::ExecInput { .. }
@@ -151,7 +125,7 @@ impl Process {
             | Command::ExecSignal { .. } => self.exec_command(id, tag, command)?,
             Command::Power(Power::Shutdown) => self.shutdown(id, tag)?,
             Command::Power(power) => {
-                let stop = self.power(power)?;
+                let stop = self.power(id, power)?;
                 self.reply(id, tag, Reply::Done);
                 return Ok(stop);
             }
@@ -165,18 +139,15 @@ impl Process {
                 self.reply(id, tag, Reply::Digest { instant_ticks, digest });
             }
             Command::Save { after } => {
-                self.save()?;
-                let wall = self.wall_ns();
-                self.lab.resume(wall);
-                self.reply(id, tag, Reply::Done);
+                self.save(id, tag, after)?;
                 if after == AfterSave::Stop {
                     return Ok(Some(StopReason::Saved));
                 }
             }
-            Command::Name { .. }
-            | Command::Record { .. }
-            | Command::Recording { .. }
-            | Command::Fork { .. } => return Err("not possible yet".into()),
+            Command::Name { name } => self.name_client(id, tag, &name)?,
+            Command::Record { journal } => self.record(id, tag, &journal)?,
+            Command::Recording { journal, action } => self.recording(id, tag, &journal, action)?,
+            Command::Fork { folder, kind } => self.ask_fork(id, tag, folder, kind)?,
             Command::SetTime { unix_ns: time } => {
                 let (token, now) = (self.control(id, tag), self.lab.now());
                 let time = time.unwrap_or_else(unix_ns);
@@ -269,7 +240,7 @@ impl Process {
     }
 
     /// A number for something that `id` waits for.
-    fn control(&mut self, id: ClientId, tag: Tag) -> u64 {
+    pub(super) fn control(&mut self, id: ClientId, tag: Tag) -> u64 {
         self.control_count += 1;
         assert_ne!(self.control_count, OWN_CONTROL);
         self.controls.insert(self.control_count, (id, tag));
@@ -311,7 +282,7 @@ impl Process {
         }
     }
 
-    fn reply(&mut self, id: ClientId, tag: Tag, reply: Reply) {
+    pub(super) fn reply(&mut self, id: ClientId, tag: Tag, reply: Reply) {
         if let Some(client) = self.client(id) {
             client.reply(tag, reply);
         }

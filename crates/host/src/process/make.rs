@@ -1,0 +1,163 @@
+//! Making the lab of a machine's folder: from its journal, from a recording, or switched on anew.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use stackvm_machine::instant::Ticks;
+use stackvm_machine::{Machine, MachineConfig, Stop};
+use stackvm_timeline::Position;
+use stackvm_timeline::journal::Journal;
+use stackvm_timeline::replay::{Departure, Replay};
+use stackvm_timeline::screen::Screens;
+
+use super::start::StartError;
+use super::unix_ns;
+use crate::lab::{Actor, FreshIdentity, Lab, rtc_base};
+use crate::machines::{JOURNAL_FOLDER, Lifetime, MachineSpec, STOPPED_FILE, Source};
+use crate::machines::{Left, left};
+use crate::prompt;
+use crate::recorder::{Recorder, header};
+
+/// Virtual time that a guest has to become a machine of its own.
+const FRESH_LIMIT: Ticks = Ticks::from_ns(120_000_000_000);
+
+/// A lab, ready to run.
+pub(super) struct Made {
+    pub(super) lab: Lab,
+    /// Its guest's clock has stood still.
+    pub(super) clock_is_late: bool,
+}
+
+/// Makes the lab of the machine in `folder`, recordings included. `data` is the data directory.
+pub(super) fn make(folder: &Path, spec: &MachineSpec, data: &Path) -> Result<Made, StartError> {
+    spec.check_forwards()?;
+    let own = (spec.lifetime == Lifetime::Named).then(|| folder.join(JOURNAL_FOLDER));
+    let kept = own.as_deref().filter(|journal| journal.is_dir());
+    let mut is_fork = false;
+    let mut made = match (kept, &spec.source) {
+        (Some(journal), _) => go_on(journal, spec, left(folder))?,
+        (None, Source::Recording { journal }) => go_on(journal, spec, Left::Running)?,
+        (None, _) => match at_prompt(spec, data) {
+            Some(lab) => {
+                is_fork = true;
+                Made { lab, clock_is_late: false }
+            }
+            None => {
+                let lab = Lab::new(configure(spec, data)?)?;
+                Made { lab, clock_is_late: false }
+            }
+        },
+    };
+    // From here on it runs, and only the journal knows how far.
+    match std::fs::remove_file(folder.join(STOPPED_FILE)) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(StartError::io("write to the machine's folder", error));
+        }
+        _ => {}
+    }
+    let is_new = kept.is_none();
+    let began = own.filter(|_| is_new).into_iter().chain(spec.record.clone());
+    record(&mut made.lab, spec, data, began)?;
+    if is_fork {
+        become_fresh(&mut made.lab, spec)?;
+    }
+    Ok(made)
+}
+
+/// A lab that goes on from its image's cached prompt, if the spec says so and there is one.
+fn at_prompt(spec: &MachineSpec, data: &Path) -> Option<Lab> {
+    let prompt = match prompt::open(data, spec) {
+        Ok(prompt) => prompt?,
+        Err(error) => {
+            eprintln!("{error}; the machine boots instead");
+            return None;
+        }
+    };
+    let (spec, data) = (spec.clone(), data.to_owned());
+    Some(Lab::at_prompt(&prompt, Box::new(move || spec.machine_config(&data))))
+}
+
+/// Makes a machine that started from a prompt one of its own.
+fn become_fresh(lab: &mut Lab, spec: &MachineSpec) -> Result<(), StartError> {
+    let (seed, rtc_ns) = fresh(spec)?;
+    // A host name has no underscores.
+    let hostname = spec.name.replace('_', "-");
+    let limit = lab.now() + FRESH_LIMIT;
+    lab.become_fresh(&FreshIdentity { seed, rtc_ns, hostname }, limit)?;
+    Ok(())
+}
+
+/// Begins recordings in these folders, with the machine as it is.
+pub(super) fn record(
+    lab: &mut Lab,
+    spec: &MachineSpec,
+    data: &Path,
+    journals: impl Iterator<Item = PathBuf>,
+) -> Result<(), StartError> {
+    let owner = owner(spec);
+    for journal in journals {
+        let header = header(spec, data, lab.config())?;
+        lab.record(Recorder::begin(&journal, &owner, header, None));
+    }
+    // Their first keyframes are of this instant.
+    lab.tend(0);
+    Ok(())
+}
+
+/// How a recording's owner is called when somebody else wants to write it.
+pub(super) fn owner(spec: &MachineSpec) -> String {
+    format!("machine {:?} (process {})", spec.name, std::process::id())
+}
+
+/// The machine at a journal's end, which goes on being written.
+fn go_on(journal: &Path, spec: &MachineSpec, left: Left) -> Result<Made, StartError> {
+    let unusable = |problem: String| StartError::Journal { path: journal.to_owned(), problem };
+    let journal = Journal::open(journal, &owner(spec))?;
+    let timeline = Arc::new(journal.timeline().map_err(stackvm_timeline::journal::JournalError::from)?);
+    let tip = journal.tip();
+    let mut replay = Replay::new(timeline).map_err(|error| unusable(error.to_string()))?;
+    let end = Position { branch: tip.branch, at: tip.reached, entries: Some(tip.entries) };
+    replay.seek(end).map_err(|error| unusable(error.to_string()))?;
+    let Departure { machine, config, derived, .. } = replay.depart().map_err(|error| unusable(error.to_string()))?;
+    drop(replay);
+    let mut lab = Lab::with_machine(machine, config);
+    lab.restore(&derived);
+    let recorder = Recorder::go_on(journal)?;
+    lab.recorders().add(recorder, || Screens::from_derived(&derived));
+    if left == Left::Off || is_off(&mut lab.machine) {
+        let (seed, rtc_ns) = fresh(spec)?;
+        let base = rtc_base(rtc_ns, lab.now());
+        lab.switch_on(&Actor::Host, seed, base);
+        lab.forget_screens();
+        // Nobody has seen it off.
+        while lab.next_event().is_some() {}
+        return Ok(Made { lab, clock_is_late: false });
+    }
+    let clock_is_late = spec.rtc_ns.is_none() && !matches!(spec.source, Source::Recording { .. });
+    Ok(Made { lab, clock_is_late })
+}
+
+/// Whether the guest has switched it off.
+fn is_off(machine: &mut Machine) -> bool {
+    matches!(machine.run(machine.now()), Stop::PowerOff { .. })
+}
+
+fn configure(spec: &MachineSpec, data: &Path) -> Result<MachineConfig, StartError> {
+    let mut config = spec.machine_config(data)?;
+    (config.seed, config.rtc_ns) = fresh(spec)?;
+    Ok(config)
+}
+
+/// Seed and time for switching the machine on.
+fn fresh(spec: &MachineSpec) -> Result<(u64, u64), StartError> {
+    let seed = match spec.seed {
+        Some(seed) => seed,
+        None => random()?,
+    };
+    Ok((seed, spec.rtc_ns.unwrap_or_else(unix_ns)))
+}
+
+pub(super) fn random() -> Result<u64, StartError> {
+    let random = getrandom::u64();
+    random.map_err(|error| StartError::io("get a seed", std::io::Error::other(error)))
+}

@@ -1,0 +1,588 @@
+//! Recordings of a running machine: journals that get everything before anybody sees it.
+//!
+//! Owns what the lab's thread does for a journal: writing entries and the instant reached, syncing
+//! behind, beginning and ending branches. When keyframes are taken is in [`keyframes`]; the files
+//! are the timeline's. While nothing happens in the machine, nothing happens here.
+
+use std::collections::BTreeMap;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use stackvm_machine::{Instant, Machine, Output};
+use stackvm_timeline::branch::{BranchKind, Origin};
+use stackvm_timeline::journal::{Journal, JournalError};
+use stackvm_timeline::keyframe::Finished;
+use stackvm_timeline::note::{Note, Words};
+use stackvm_timeline::screen::Screens;
+use stackvm_timeline::{ActorId, Entry, Event, Header};
+
+use crate::lab::Actor;
+use keyframes::{Keyframes, Patience};
+
+mod header;
+mod keyframes;
+
+pub(crate) use header::{HeaderError, header};
+
+/// Longest wall time between a write and its sync.
+const SYNC_NS: u64 = 100_000_000;
+
+/// What somebody waits for, by a number of theirs.
+pub(crate) type Token = u64;
+
+/// Something that somebody waited for.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) token: Token,
+    pub(crate) result: Result<(), String>,
+}
+
+/// Everybody who keeps what happens to a machine.
+#[derive(Default)]
+pub(crate) struct Recorders {
+    list: Vec<Recorder>,
+    /// How many of them have taken what is being written: one that failed is tried again.
+    done: usize,
+    screens: Screens,
+    answers: Vec<Answer>,
+}
+
+/// What a recording does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Phase {
+    /// Its first keyframe, or the first after a pause, is being written; what happens waits.
+    Beginning { token: Option<Token> },
+    /// Everything is written.
+    Growing,
+    /// Nothing is kept.
+    Paused,
+    /// It ends as soon as nothing is being written.
+    Ending { token: Token },
+    /// It has ended.
+    Over,
+}
+
+/// What waits for a recording to begin.
+enum Waiting {
+    Entry { at: Instant, actor: Actor, event: Event },
+    Shown { at: Instant, output: Output },
+    Note { at: Instant, author: String, words: Words },
+}
+
+/// One recording.
+pub(crate) struct Recorder {
+    folder: PathBuf,
+    owner: String,
+    /// What it starts from, until its journal is made.
+    header: Option<Header>,
+    journal: Option<Journal>,
+    phase: Phase,
+    waiting: Vec<Waiting>,
+    actors: BTreeMap<Actor, ActorId>,
+    keyframes: Keyframes,
+    unsynced: bool,
+    synced_wall_ns: u64,
+    /// Why it could not begin yet.
+    trouble: Option<String>,
+}
+
+impl Recorders {
+    /// Adds a recording. `screens` are what the terminals show, if no recording has kept them.
+    pub(crate) fn add(&mut self, recorder: Recorder, screens: impl FnOnce() -> Screens) {
+        if self.list.is_empty() {
+            self.screens = screens();
+        }
+        self.list.push(recorder);
+    }
+
+    /// Whether nobody records.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// The recording in `folder`.
+    pub(crate) fn get(&mut self, folder: &Path) -> Option<&mut Recorder> {
+        self.list.iter_mut().find(|recorder| recorder.folder == folder)
+    }
+
+    /// Whether no thread works for any recording.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.list.iter().all(|recorder| !recorder.keyframes.is_busy())
+    }
+
+    /// Why a recording of everything could not begin yet; the machine must not go on.
+    pub(crate) fn trouble(&self) -> Option<&str> {
+        self.list.iter().find_map(|recorder| recorder.trouble.as_deref())
+    }
+
+    /// Tries again what [`Recorders::trouble`] names.
+    pub(crate) fn retry(&mut self) {
+        for recorder in self.list.iter_mut().filter(|recorder| recorder.trouble.is_some()) {
+            recorder.trouble = recorder.keyframes.begin_again().err();
+        }
+    }
+
+    /// Takes what has been done for those who wait.
+    pub(crate) fn take_answers(&mut self) -> Vec<Answer> {
+        std::mem::take(&mut self.answers)
+    }
+
+    /// Writes what is about to happen. After an error the same call is to be repeated.
+    pub(crate) fn entry(
+        &mut self,
+        at: Instant,
+        actor: &Actor,
+        event: &Event,
+    ) -> Result<(), JournalError> {
+        if self.list.is_empty() {
+            return Ok(());
+        }
+        self.each(|recorder| recorder.entry(at, actor, event))?;
+        self.screens.event(event);
+        Ok(())
+    }
+
+    /// Writes what is about to be shown. After an error the same call is to be repeated.
+    pub(crate) fn shown(&mut self, at: Instant, output: &Output) -> Result<(), JournalError> {
+        if self.list.is_empty() {
+            return Ok(());
+        }
+        self.each(|recorder| recorder.shown(at, output))?;
+        self.screens.output(output);
+        Ok(())
+    }
+
+    /// Does what is due behind the machine's back; the wall time at which more is.
+    pub(crate) fn tick(&mut self, wall_ns: u64, machine: &mut Machine) -> Option<u64> {
+        let mut due: Option<u64> = None;
+        let mut at = 0;
+        while let Some(recorder) = self.list.get_mut(at) {
+            let next = recorder.tick(wall_ns, machine, &self.screens, &mut self.answers);
+            due = [due, next].into_iter().flatten().min();
+            match recorder.over(machine.now()) {
+                Some(answer) => {
+                    // Whoever waits may open it: it is closed before they hear.
+                    self.remove(at);
+                    self.answers.extend(answer);
+                }
+                None => at += 1,
+            }
+        }
+        due
+    }
+
+    /// Ends recordings where the machine is, each with a keyframe if `last` says so.
+    pub(crate) fn finish(
+        &mut self,
+        machine: &mut Machine,
+        which: Which<'_>,
+        last: Last,
+    ) -> Result<(), String> {
+        let (mut result, mut at) = (Ok(()), 0);
+        while let Some(recorder) = self.list.get_mut(at) {
+            if which == Which::AllBut(&recorder.folder) {
+                at += 1;
+                continue;
+            }
+            let ended = recorder.finish(machine, &self.screens, &mut self.answers, last);
+            result = result.and(ended);
+            self.remove(at);
+        }
+        result
+    }
+
+    /// Makes everything written so far durable.
+    pub(crate) fn sync(&mut self, at: Instant) -> Result<(), String> {
+        let mut synced = self.list.iter_mut().map(|recorder| recorder.complete(at));
+        synced.try_for_each(|result| result).map_err(|error| trouble(&error))
+    }
+
+    fn each(
+        &mut self,
+        mut write: impl FnMut(&mut Recorder) -> Result<(), JournalError>,
+    ) -> Result<(), JournalError> {
+        while let Some(recorder) = self.list.get_mut(self.done) {
+            write(recorder)?;
+            self.done += 1;
+        }
+        self.done = 0;
+        Ok(())
+    }
+
+    fn remove(&mut self, at: usize) {
+        self.list.remove(at);
+        if self.done > at {
+            self.done -= 1;
+        }
+    }
+}
+
+/// Which recordings.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Which<'a> {
+    All,
+    /// All but the one in this folder.
+    AllBut(&'a PathBuf),
+}
+
+/// Whether a recording ends with a keyframe, so that going on from there is quick.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Last {
+    /// Yes.
+    Keyframe,
+    /// No.
+    Entry,
+}
+
+impl Recorder {
+    /// Begins a recording in a new journal, whose first keyframe is the machine now. `token` is
+    /// answered when that is durable.
+    pub(crate) fn begin(
+        folder: &Path,
+        owner: &str,
+        header: Header,
+        token: Option<Token>,
+    ) -> Recorder {
+        Recorder {
+            folder: folder.to_owned(),
+            owner: owner.to_owned(),
+            header: Some(header),
+            journal: None,
+            phase: Phase::Beginning { token },
+            waiting: Vec::new(),
+            actors: BTreeMap::new(),
+            keyframes: Keyframes::first(folder),
+            unsynced: false,
+            synced_wall_ns: 0,
+            trouble: None,
+        }
+    }
+
+    /// Goes on with a journal, with a machine that is where it ends.
+    pub(crate) fn go_on(journal: Journal) -> Result<Recorder, JournalError> {
+        Ok(Recorder {
+            folder: journal.folder().to_owned(),
+            owner: String::new(),
+            header: None,
+            phase: Phase::Growing,
+            waiting: Vec::new(),
+            actors: BTreeMap::new(),
+            keyframes: Keyframes::of(&journal)?,
+            journal: Some(journal),
+            unsynced: false,
+            synced_wall_ns: 0,
+            trouble: None,
+        })
+    }
+
+    /// Says something about this instant.
+    pub(crate) fn note(
+        &mut self,
+        at: Instant,
+        author: &str,
+        words: Words,
+    ) -> Result<(), JournalError> {
+        let author = author.to_owned();
+        match self.phase {
+            Phase::Beginning { .. } => {
+                self.waiting.push(Waiting::Note { at, author, words });
+                Ok(())
+            }
+            _ => self.write(Waiting::Note { at, author, words }),
+        }
+    }
+
+    /// Takes a keyframe as soon as possible; `token` is answered then.
+    pub(crate) fn take_keyframe(&mut self, token: Token) -> Result<(), String> {
+        match self.phase {
+            Phase::Growing => {
+                self.keyframes.ask(token);
+                Ok(())
+            }
+            Phase::Beginning { .. } => Err("the recording is just beginning".into()),
+            Phase::Paused => Err("the recording is paused".into()),
+            Phase::Ending { .. } | Phase::Over => Err("the recording is ending".into()),
+        }
+    }
+
+    /// Keeps nothing from now on.
+    pub(crate) fn pause(&mut self, at: Instant) -> Result<(), String> {
+        match self.phase {
+            Phase::Growing => {
+                self.reach(at).map_err(|error| trouble(&error))?;
+                self.phase = Phase::Paused;
+                Ok(())
+            }
+            Phase::Paused => Ok(()),
+            _ => Err("the recording is just beginning or ending".into()),
+        }
+    }
+
+    /// Keeps everything again; `token` is answered when that is durable.
+    pub(crate) fn resume(&mut self, token: Token) -> Result<(), String> {
+        if self.phase != Phase::Paused {
+            return Err("the recording is not paused".into());
+        }
+        self.phase = Phase::Beginning { token: Some(token) };
+        Ok(())
+    }
+
+    /// Ends the recording; `token` is answered when its files are complete and free.
+    pub(crate) fn end(&mut self, token: Token) -> Result<(), String> {
+        match self.phase {
+            Phase::Growing | Phase::Paused => {
+                self.phase = Phase::Ending { token };
+                Ok(())
+            }
+            _ => Err("the recording is just beginning or ending; try again".into()),
+        }
+    }
+
+    fn entry(&mut self, at: Instant, actor: &Actor, event: &Event) -> Result<(), JournalError> {
+        let entry = || Waiting::Entry { at, actor: actor.clone(), event: event.clone() };
+        match self.phase {
+            Phase::Paused | Phase::Over => Ok(()),
+            Phase::Beginning { .. } => {
+                if self.keyframes.is_begun() {
+                    self.waiting.push(entry());
+                }
+                Ok(())
+            }
+            Phase::Growing | Phase::Ending { .. } => self.write(entry()),
+        }
+    }
+
+    fn shown(&mut self, at: Instant, output: &Output) -> Result<(), JournalError> {
+        match self.phase {
+            Phase::Paused | Phase::Over => Ok(()),
+            Phase::Beginning { .. } => {
+                if self.keyframes.is_begun() {
+                    self.waiting.push(Waiting::Shown { at, output: output.clone() });
+                }
+                Ok(())
+            }
+            Phase::Growing | Phase::Ending { .. } => {
+                self.reach(at)?;
+                let Some(journal) = &mut self.journal else { return Ok(()) };
+                journal.output(at, output)
+            }
+        }
+    }
+
+    fn write(&mut self, what: Waiting) -> Result<(), JournalError> {
+        let Some(journal) = &mut self.journal else { return Ok(()) };
+        self.unsynced = true;
+        match what {
+            Waiting::Entry { at, actor, event } => {
+                let actor = match self.actors.get(&actor) {
+                    Some(id) => *id,
+                    None => {
+                        let id = journal.actor(actor.name())?;
+                        self.actors.insert(actor, id);
+                        id
+                    }
+                };
+                journal.append(&Entry { at, actor, event })
+            }
+            Waiting::Shown { at, output } => {
+                journal.reach(at)?;
+                journal.output(at, &output)
+            }
+            Waiting::Note { at, author, words } => {
+                let branch = journal.tip().branch;
+                let unix_ms = crate::process::unix_ns() / 1_000_000;
+                journal.note(&Note { branch, at, author, unix_ms, words })
+            }
+        }
+    }
+
+    fn reach(&mut self, at: Instant) -> Result<(), JournalError> {
+        let Some(journal) = &mut self.journal else { return Ok(()) };
+        if journal.tip().reached < at {
+            self.unsynced = true;
+            journal.reach(at)?;
+        }
+        Ok(())
+    }
+
+    fn tick(
+        &mut self,
+        wall_ns: u64,
+        machine: &mut Machine,
+        screens: &Screens,
+        answers: &mut Vec<Answer>,
+    ) -> Option<u64> {
+        if let Phase::Beginning { .. } = self.phase {
+            self.tick_beginning(Patience::Look, machine, screens, answers);
+        } else if let Some(journal) = &mut self.journal {
+            self.keyframes.tick(machine, screens, journal, answers);
+        }
+        let sync = self.tick_sync(wall_ns);
+        let keyframe = self.keyframes.due(wall_ns);
+        [sync, keyframe].into_iter().flatten().min()
+    }
+
+    fn tick_sync(&mut self, wall_ns: u64) -> Option<u64> {
+        let journal = self.journal.as_mut().filter(|_| self.unsynced)?;
+        if wall_ns < self.synced_wall_ns + SYNC_NS {
+            return Some(self.synced_wall_ns + SYNC_NS);
+        }
+        journal.sync_in_background();
+        self.synced_wall_ns = wall_ns;
+        self.unsynced = false;
+        None
+    }
+
+    /// Gets a recording that begins to the point where it grows.
+    fn tick_beginning(
+        &mut self,
+        patience: Patience,
+        machine: &mut Machine,
+        screens: &Screens,
+        answers: &mut Vec<Answer>,
+    ) {
+        let Phase::Beginning { token } = self.phase else { return };
+        if !self.keyframes.is_begun() {
+            let pack = self.journal.as_mut().map(Journal::new_pack_path);
+            if let Err(problem) = self.keyframes.begin(machine, screens, pack) {
+                self.gave_up(token, problem, answers);
+            }
+            return;
+        }
+        let Some(finished) = self.keyframes.first_finished(patience) else { return };
+        let result = finished.and_then(|finished| {
+            self.begun(finished).map_err(|error| trouble(&error))
+        });
+        match result {
+            Ok(()) => {
+                self.phase = Phase::Growing;
+                self.trouble = None;
+                answers.extend(token.map(|token| Answer { token, result: Ok(()) }));
+            }
+            Err(problem) => self.gave_up(token, problem, answers),
+        }
+    }
+
+    /// The first keyframe is there: makes the journal, or its next branch, and writes what waits.
+    fn begun(&mut self, finished: Finished) -> Result<(), JournalError> {
+        let (mut keyframe, pack) = (finished.keyframe.clone(), finished.pack.clone());
+        match (&mut self.journal, self.header.take()) {
+            (None, Some(header)) => {
+                let packs = [pack.clone()];
+                let made =
+                    Journal::create(&self.folder, &header, &packs, &keyframe, &self.owner);
+                // It is linked into the journal now, or of no use.
+                let _ = std::fs::remove_file(&pack);
+                match made {
+                    Ok(journal) => self.journal = Some(journal),
+                    Err(error) => {
+                        self.header = Some(header);
+                        return Err(error);
+                    }
+                }
+            }
+            (Some(journal), _) => {
+                let after = journal.tip().branch;
+                let origin = Origin::Gap { after };
+                let name = format!("after-pause-{}", journal.timeline()?.branches().len());
+                let unix_ms = crate::process::unix_ns() / 1_000_000;
+                let (author, kind) = (Actor::Host.name(), BranchKind::Exact);
+                keyframe.branch =
+                    journal.begin_branch(origin, keyframe.at, &name, author, kind, unix_ms)?;
+                journal.add_keyframe(&keyframe, &pack)?;
+            }
+            (None, None) => unreachable!("a recording has a journal or makes one"),
+        }
+        if let Some(journal) = &self.journal {
+            self.keyframes.grow(journal, &finished);
+        }
+        for waiting in std::mem::take(&mut self.waiting) {
+            self.write(waiting)?;
+        }
+        self.journal.as_mut().map_or(Ok(()), Journal::sync)
+    }
+
+    /// The recording could not begin. Who asked for it is told; what was to be recorded from the
+    /// machine's start is tried again.
+    fn gave_up(&mut self, token: Option<Token>, problem: String, answers: &mut Vec<Answer>) {
+        match token {
+            Some(token) => {
+                answers.push(Answer { token, result: Err(problem) });
+                self.keyframes.forget_first();
+                self.waiting.clear();
+                if self.journal.is_some() {
+                    self.phase = Phase::Paused;
+                } else {
+                    self.phase = Phase::Over;
+                }
+            }
+            None => self.trouble = Some(problem),
+        }
+    }
+
+    /// Whether it is over, and who waits for that.
+    fn over(&mut self, at: Instant) -> Option<Option<Answer>> {
+        match self.phase {
+            Phase::Over => Some(None),
+            Phase::Ending { token } if !self.keyframes.is_busy() => {
+                let result = self.complete(at).map_err(|error| trouble(&error));
+                Some(Some(Answer { token, result }))
+            }
+            _ => None,
+        }
+    }
+
+    fn complete(&mut self, at: Instant) -> Result<(), JournalError> {
+        if matches!(self.phase, Phase::Growing | Phase::Ending { .. }) {
+            self.reach(at)?;
+        }
+        self.journal.as_mut().map_or(Ok(()), Journal::sync)
+    }
+
+    /// Ends here, whatever it was doing.
+    fn finish(
+        &mut self,
+        machine: &mut Machine,
+        screens: &Screens,
+        answers: &mut Vec<Answer>,
+        last: Last,
+    ) -> Result<(), String> {
+        if matches!(self.phase, Phase::Beginning { .. }) {
+            self.tick_beginning(Patience::Look, machine, screens, answers);
+            self.tick_beginning(Patience::Wait, machine, screens, answers);
+        }
+        if let Some(problem) = self.trouble.take() {
+            return Err(problem);
+        }
+        let written = self.reach(machine.now()).map_err(|error| trouble(&error));
+        if let (Some(journal), Phase::Growing, Last::Keyframe) =
+            (&mut self.journal, self.phase, last)
+        {
+            self.keyframes.last(machine, screens, journal, answers);
+        }
+        written?;
+        self.complete(machine.now()).map_err(|error| trouble(&error))
+    }
+}
+
+/// What a person is told when a recording cannot be written.
+pub(crate) fn trouble(error: &JournalError) -> String {
+    let mut words = error.to_string();
+    let mut full = false;
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        words = format!("{words}: {error}");
+        if let Some(error) = error.downcast_ref::<std::io::Error>() {
+            full = matches!(
+                error.kind(),
+                ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge
+            );
+        }
+        cause = error.source();
+    }
+    if full {
+        format!("the disk is full: {words}; free some space and resume")
+    } else {
+        format!("the recording cannot be written: {words}")
+    }
+}
