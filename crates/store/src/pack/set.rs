@@ -108,6 +108,19 @@ impl PackSet {
         self.find(id).iter().map(|found| found.number as usize).collect()
     }
 
+    /// From which other node each holder's record of a node is a difference; nothing for pages and
+    /// for nodes in full. It is needed for reading the node.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub fn bases(&self, id: &Digest) -> Result<Vec<Digest>, ReadError> {
+        let mut bases = Vec::new();
+        for found in self.find(id) {
+            bases.extend(self.base_of(&found, id)?);
+        }
+        Ok(bases)
+    }
+
     /// From which other nodes those of pack `number` are differences: they are needed for reading
     /// it.
     ///
@@ -119,17 +132,21 @@ impl PackSet {
         for index in pack.pages().len()..pack.ids().len() {
             let found =
                 Found { pack: Arc::clone(&pack), number: number as u32, index: index as u32 };
-            let id = &pack.ids()[index];
-            let place = pack.locate(found.index);
-            let record = self.stored(&found, &place)?;
-            let record =
-                node::decode(&record[place.range]).map_err(|problem| pack.damaged(id, problem))?;
-            let outside = || pack.damaged(id, "its base is outside of the pack");
-            if let Some(base) = record.base {
-                bases.insert(pack.resolve(base).ok_or_else(outside)?);
-            }
+            bases.extend(self.base_of(&found, &pack.ids()[index])?);
         }
         Ok(bases)
+    }
+
+    fn base_of(&self, found: &Found, id: &Digest) -> Result<Option<Digest>, ReadError> {
+        let place = found.pack.locate(found.index);
+        if place.class == Class::Page {
+            return Ok(None);
+        }
+        let extent = self.stored(found, &place)?;
+        let record = node::decode(&extent[place.range])
+            .map_err(|problem| found.pack.damaged(id, problem))?;
+        let outside = || found.pack.damaged(id, "its base is outside of the pack");
+        record.base.map(|base| found.pack.resolve(base).ok_or_else(outside)).transpose()
     }
 
     /// Hashes chunks of pack `number`, given by where they are in [`Pack::ids`]; returns those that
