@@ -28,6 +28,8 @@ pub enum Phase {
     Import,
     /// A bundle is written.
     Export,
+    /// What is there is read and hashed.
+    Check,
 }
 
 impl Phase {
@@ -42,6 +44,7 @@ impl Phase {
             Phase::Save => "save",
             Phase::Import => "import",
             Phase::Export => "export",
+            Phase::Check => "check",
         }
     }
 }
