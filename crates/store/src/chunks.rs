@@ -11,6 +11,9 @@ use thiserror::Error;
 #[cfg(unix)]
 pub mod file;
 
+#[cfg(unix)]
+pub use file::FileAt;
+
 /// Bytes that can be read at any place: a file, a part of one, memory.
 pub trait ReadAt: fmt::Debug + Send + Sync {
     /// Size in bytes.
