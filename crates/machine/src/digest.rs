@@ -27,7 +27,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::memory::{PAGE_BYTES, PageBytes};
 
@@ -39,7 +40,7 @@ pub use trees::{RamTree, StateTrees};
 pub const FAN_OUT: usize = 512;
 
 /// A BLAKE3 hash, shown in hexadecimal.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Digest([u8; 32]);
 
 impl Digest {
@@ -65,6 +66,36 @@ impl Digest {
     pub fn of_page(page: &PageBytes) -> Digest {
         const ZEROES: &PageBytes = &[0; PAGE_BYTES];
         if page == ZEROES { Digest::ZERO } else { Digest::of(page) }
+    }
+}
+
+impl Serialize for Digest {
+    /// Its bytes; in formats for people, as they are shown.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if serializer.is_human_readable() {
+            return serializer.collect_str(self);
+        }
+        self.0.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Digest {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Digest, D::Error> {
+        if !deserializer.is_human_readable() {
+            return <[u8; 32]>::deserialize(deserializer).map(Digest);
+        }
+        let text = String::deserialize(deserializer)?;
+        let digit = |byte: u8| char::from(byte).to_digit(16).filter(|_| !byte.is_ascii_uppercase());
+        let mut digest = [0; 32];
+        let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+        let sound = rest.is_empty() && pairs.len() == digest.len();
+        for (byte, [high, low]) in digest.iter_mut().zip(pairs) {
+            match (digit(*high), digit(*low)) {
+                (Some(high), Some(low)) if sound => *byte = (high << 4 | low) as u8,
+                _ => return Err(D::Error::custom("a hash is no 64 hexadecimal digits")),
+            }
+        }
+        if sound { Ok(Digest(digest)) } else { Err(D::Error::custom("a hash is cut off")) }
     }
 }
 

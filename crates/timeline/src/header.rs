@@ -1,9 +1,19 @@
 //! What a timeline starts from: the machine's configuration.
 
+mod check;
+mod machine;
+
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+use stackvm_machine::persist::{DETERMINISM_VERSION, PROFILE};
+use stackvm_machine::{Firmware, MachineConfig};
 use stackvm_store::{Blob, Digest, Tree};
+
+pub(crate) use check::Place;
+pub use machine::ConfigureError;
+#[cfg(unix)]
+pub(crate) use machine::{open_disk, open_unchanged, read_content};
 
 /// What a machine is made of, for computing its future and for switching it on anew.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -100,4 +110,95 @@ pub enum DiskBase {
     Stored(Tree),
     /// In a file of this computer: only in journals. Fields as of [`Content::File`].
     File(Content),
+}
+
+/// Where a machine's bytes come from, which its [`MachineConfig`] does not tell any more.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Sources {
+    /// See [`Header::label`].
+    pub label: String,
+    /// See [`Header::image`].
+    pub image: Option<String>,
+    /// See [`Header::created_unix_ms`].
+    pub created_unix_ms: u64,
+    /// Where the kernel is; as there is one or not in the configuration.
+    pub kernel: Option<Content>,
+    /// Where the initial RAM disk is.
+    pub initrd: Option<Content>,
+    /// Where the firmware file is, if it is one.
+    pub firmware: Option<Content>,
+    /// Where the disks are, one for each of the configuration.
+    pub disks: Vec<DiskBase>,
+}
+
+impl Header {
+    /// The header of a recording of a machine of this configuration, by this program.
+    ///
+    /// # Panics
+    /// When `sources` has not just what the configuration needs.
+    pub fn new(config: &MachineConfig, sources: Sources) -> Header {
+        assert_eq!(config.kernel.is_some(), sources.kernel.is_some(), "where the kernel is");
+        assert_eq!(config.initrd.is_some(), sources.initrd.is_some(), "where the initrd is");
+        assert_eq!(config.disks.len(), sources.disks.len(), "where the disks are");
+        let firmware = match &config.firmware {
+            None => HeaderFirmware::Auto,
+            Some(Firmware::Builtin) => HeaderFirmware::Builtin,
+            Some(Firmware::None) => HeaderFirmware::None,
+            Some(Firmware::File(_)) => {
+                HeaderFirmware::File(sources.firmware.expect("where the firmware is"))
+            }
+        };
+        let disks = config.disks.iter().zip(sources.disks).map(|(disk, base)| HeaderDisk {
+            size_bytes: disk.source.size_bytes(),
+            base,
+            read_only: disk.read_only,
+            serial: disk.serial.clone(),
+        });
+        Header {
+            profile: PROFILE.to_owned(),
+            determinism_version: DETERMINISM_VERSION,
+            label: sources.label,
+            image: sources.image,
+            created_unix_ms: sources.created_unix_ms,
+            memory_bytes: config.memory_bytes,
+            harts: config.harts,
+            sv48: config.sv48,
+            nics: config.nics,
+            consoles: config.consoles,
+            ports: config.ports.clone(),
+            rate_ticks: config.rate_ticks,
+            seed: config.seed,
+            rtc_ns: config.rtc_ns,
+            append: config.append.clone(),
+            kernel: sources.kernel,
+            initrd: sources.initrd,
+            firmware,
+            disks: disks.collect(),
+        }
+    }
+
+    /// All contents that it names, with what they are.
+    pub(crate) fn contents(&self) -> Vec<(&'static str, &Content)> {
+        let mut contents = Vec::new();
+        contents.extend(self.kernel.iter().map(|content| ("kernel", content)));
+        contents.extend(self.initrd.iter().map(|content| ("initial RAM disk", content)));
+        if let HeaderFirmware::File(content) = &self.firmware {
+            contents.push(("firmware", content));
+        }
+        contents
+    }
+}
+
+impl Content {
+    /// A file of this computer as it is now. `hash` is its BLAKE3, if that is known already.
+    ///
+    /// # Errors
+    /// The host's.
+    #[cfg(unix)]
+    pub fn file(path: &std::path::Path, hash: Option<Digest>) -> std::io::Result<Content> {
+        let path = path.canonicalize()?;
+        let metadata = std::fs::metadata(&path)?;
+        let modified_unix_ns = machine::modified_unix_ns(&metadata);
+        Ok(Content::File { path, bytes: metadata.len(), hash, modified_unix_ns })
+    }
 }

@@ -1,19 +1,30 @@
 //! A timeline to read: from a journal's folder or a `.vmcast`, the same afterwards.
 
+mod blocks;
+mod check;
+mod find;
+#[cfg(test)]
+mod tests;
+
+#[cfg(unix)]
 use std::path::Path;
 use std::sync::Arc;
 
 use stackvm_machine::Instant;
-use stackvm_store::{Chunks, ReadError};
+use stackvm_store::{Chunks, PackSet, ReadAt, ReadError};
 use thiserror::Error;
 
-use crate::branch::{Branch, BranchId};
+use crate::branch::{Branch, BranchId, Origin};
 use crate::event::{ActorId, Entry};
 use crate::header::Header;
 use crate::keyframe::Keyframe;
 use crate::note::Note;
-use crate::position::{Position, When};
 use crate::track::TrackItem;
+
+pub(crate) use blocks::{Piece, TrackPart, scan_log};
+#[cfg(unix)]
+pub(crate) use blocks::{scan_block, track_extent};
+pub(crate) use check::{is_blob, name_problem, trees_of};
 
 /// Why a timeline cannot be opened or read. Each says which file, where in it, and what to do.
 #[derive(Debug, Error)]
@@ -76,47 +87,128 @@ pub enum OpenError {
 pub struct NoSuchInstant(pub String);
 
 /// A timeline as it was when it was opened.
-#[derive(Debug)]
-pub struct Timeline {}
+#[derive(Clone, Debug)]
+pub struct Timeline {
+    parts: Parts,
+    /// Keyframes of a branch are `keyframe_starts[branch]..keyframe_starts[branch + 1]`.
+    keyframe_starts: Vec<usize>,
+}
+
+/// What a timeline consists of.
+#[derive(Clone, Debug)]
+pub(crate) struct Parts {
+    /// The file or folder, for messages.
+    pub(crate) place: String,
+    pub(crate) header: Header,
+    pub(crate) actors: Vec<String>,
+    pub(crate) branches: Vec<Branch>,
+    pub(crate) keyframes: Vec<Keyframe>,
+    pub(crate) notes: Vec<Note>,
+    pub(crate) chunks: PackSet,
+    /// The blocks of each branch's log.
+    pub(crate) logs: Vec<Vec<Piece>>,
+    /// The parts of each branch's output track.
+    pub(crate) tracks: Vec<Vec<TrackPart>>,
+}
 
 impl Timeline {
     /// Opens a `.vmcast` file or a journal's folder.
     ///
     /// # Errors
     /// See [`OpenError`].
-    pub fn open(_path: &Path) -> Result<Timeline, OpenError> {
-        unimplemented!()
+    #[cfg(unix)]
+    pub fn open(path: &Path) -> Result<Timeline, OpenError> {
+        let place = path.display().to_string();
+        let io = |error| OpenError::Io { place: place.clone(), error };
+        if std::fs::metadata(path).map_err(io)?.is_dir() {
+            return crate::journal::read_timeline(path);
+        }
+        let file = stackvm_store::chunks::file::FileAt::open(path).map_err(io)?;
+        Timeline::open_vmcast(&place, Arc::new(file))
+    }
+
+    /// Opens a `.vmcast`, wherever its bytes are. `place` names it in errors.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub fn open_vmcast(place: &str, source: Arc<dyn ReadAt>) -> Result<Timeline, OpenError> {
+        let timeline = Timeline::new(crate::vmcast::read(place, source)?);
+        timeline.check()?;
+        timeline.check_presence()?;
+        Ok(timeline)
+    }
+
+    /// Puts a timeline together. What comes from outside must be checked next.
+    pub(crate) fn new(mut parts: Parts) -> Timeline {
+        assert_eq!(parts.branches.len(), parts.logs.len(), "a log for each branch");
+        assert_eq!(parts.branches.len(), parts.tracks.len(), "a track for each branch");
+        parts.keyframes.sort_by_key(|keyframe| (keyframe.branch, keyframe.at, keyframe.entries));
+        parts.notes.sort_by_key(|note| (note.branch, note.at));
+        let keyframe_starts = (0..=parts.branches.len())
+            .map(|branch| parts.keyframes.partition_point(|k| (k.branch.0 as usize) < branch))
+            .collect();
+        Timeline { parts, keyframe_starts }
+    }
+
+    /// The file or folder it is from, for messages.
+    pub fn place(&self) -> &str {
+        &self.parts.place
     }
 
     /// What it starts from.
     pub fn header(&self) -> &Header {
-        unimplemented!()
+        &self.parts.header
     }
 
     /// All branches, deleted ones included, by [`BranchId`].
     pub fn branches(&self) -> &[Branch] {
-        unimplemented!()
+        &self.parts.branches
+    }
+
+    /// One branch.
+    ///
+    /// # Panics
+    /// When there is none of this number.
+    pub fn branch(&self, branch: BranchId) -> &Branch {
+        &self.parts.branches[branch.0 as usize]
+    }
+
+    /// The branch of this name that is not deleted.
+    pub fn branch_named(&self, name: &str) -> Option<BranchId> {
+        let found = self.parts.branches.iter().position(|b| b.name == name && !b.deleted)?;
+        Some(BranchId(found as u32))
     }
 
     /// Name of an actor.
-    pub fn actor(&self, _actor: ActorId) -> &str {
-        unimplemented!()
+    pub fn actor(&self, actor: ActorId) -> &str {
+        self.parts.actors.get(usize::from(actor.0)).map_or("?", String::as_str)
+    }
+
+    /// Names of all actors, by [`ActorId`].
+    pub fn actors(&self) -> &[String] {
+        &self.parts.actors
     }
 
     /// All keyframes, by branch and instant. The first one of a branch that is no fork is always
     /// there.
     pub fn keyframes(&self) -> &[Keyframe] {
-        unimplemented!()
+        &self.parts.keyframes
+    }
+
+    /// A branch's own keyframes, by instant.
+    pub fn keyframes_of(&self, branch: BranchId) -> &[Keyframe] {
+        let branch = branch.0 as usize;
+        &self.parts.keyframes[self.keyframe_starts[branch]..self.keyframe_starts[branch + 1]]
     }
 
     /// Marks and comments, by branch and instant.
     pub fn notes(&self) -> &[Note] {
-        unimplemented!()
+        &self.parts.notes
     }
 
     /// The chunks of all keyframes (and, in a `.vmcast`, of boot files and disks).
     pub fn chunks(&self) -> Arc<dyn Chunks> {
-        unimplemented!()
+        Arc::new(self.parts.chunks.clone())
     }
 
     /// A branch's own entries from the `first`-th (counted from 0) on.
@@ -125,10 +217,10 @@ impl Timeline {
     /// Each item may be an [`OpenError`]: after it there are no more.
     pub fn entries(
         &self,
-        _branch: BranchId,
-        _first: u64,
+        branch: BranchId,
+        first: u64,
     ) -> Box<dyn Iterator<Item = Result<Entry, OpenError>> + '_> {
-        unimplemented!()
+        Box::new(blocks::entries(&self.parts.logs[branch.0 as usize], first))
     }
 
     /// A branch's own output track. May end early or be empty: it can be made again.
@@ -137,27 +229,37 @@ impl Timeline {
     /// As [`Timeline::entries`].
     pub fn track(
         &self,
-        _branch: BranchId,
+        branch: BranchId,
     ) -> Box<dyn Iterator<Item = Result<TrackItem, OpenError>> + '_> {
-        unimplemented!()
+        Box::new(blocks::track(&self.parts.tracks[branch.0 as usize]))
     }
 
     /// The instant at which a branch's path begins: its root's first keyframe.
-    pub fn begin(&self, _branch: BranchId) -> Instant {
-        unimplemented!()
+    pub fn begin(&self, branch: BranchId) -> Instant {
+        self.root_keyframe(branch).at
     }
 
-    /// The branches from the root to `branch`, each with the place at which the next one leaves it
-    /// (the last one: its end).
-    pub fn path(&self, _branch: BranchId) -> Vec<Position> {
-        unimplemented!()
+    /// The first keyframe of the root of a branch's path.
+    pub fn root_keyframe(&self, branch: BranchId) -> &Keyframe {
+        let root = self.path(branch)[0].branch;
+        self.keyframes_of(root).first().expect("a root has its first keyframe: it was checked")
     }
 
-    /// The place on a branch's path that `when` names.
-    ///
-    /// # Errors
-    /// [`NoSuchInstant`] with the marks or the range there are.
-    pub fn find(&self, _branch: BranchId, _when: &When) -> Result<Position, NoSuchInstant> {
-        unimplemented!()
+    /// Number of entries of a branch that lie before the first of its own: on its path.
+    pub fn inherited_entries(&self, branch: BranchId) -> u64 {
+        let path = self.path(branch);
+        path[..path.len() - 1].iter().filter_map(|place| place.entries).sum()
+    }
+
+    /// The keyframes without which nothing can be played: the first ones of branches that are no
+    /// forks.
+    pub fn first_keyframes(&self) -> impl Iterator<Item = &Keyframe> {
+        let roots = self.parts.branches.iter().enumerate();
+        let roots = roots.filter(|(_, branch)| !matches!(branch.origin, Origin::Fork(_)));
+        roots.filter_map(|(n, _)| self.keyframes_of(BranchId(n as u32)).first())
+    }
+
+    pub(crate) fn parts(&self) -> &Parts {
+        &self.parts
     }
 }

@@ -1,10 +1,28 @@
 //! The `.vmcast` file: a whole timeline in one ZIP64 file, as `docs/vmcast-format.md` specifies it.
+//!
+//! Reading needs no I/O of its own ([`stackvm_store::ReadAt`]) and believes nothing; writing goes
+//! aside and is read back before the file gets its name. The same timeline makes the same bytes:
+//! there are no wall times in it but those of header, branches and notes.
 
-use std::path::Path;
+mod manifest;
+mod read;
+#[cfg(unix)]
+mod select;
+#[cfg(unix)]
+mod write;
+mod zip;
+
+#[cfg(all(test, unix))]
+mod tests;
 
 use thiserror::Error;
 
-use crate::timeline::{OpenError, Timeline};
+use crate::timeline::OpenError;
+
+pub(crate) use read::identity;
+pub(crate) use read::read;
+#[cfg(unix)]
+pub use write::write;
 
 /// Which keyframes go into a file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -40,17 +58,3 @@ pub enum WriteError {
 
 /// Says how far a write is, in bytes of about so many; false cancels it.
 pub type Progress<'a> = dyn FnMut(u64, u64) -> bool + 'a;
-
-/// Writes a timeline to `path`: aside, synced, read back, then renamed. Boot files and disks that
-/// are files of this computer are taken in.
-///
-/// # Errors
-/// See [`WriteError`].
-pub fn write(
-    _timeline: &Timeline,
-    _path: &Path,
-    _keyframes: Keyframes,
-    _progress: &mut Progress<'_>,
-) -> Result<(), WriteError> {
-    unimplemented!()
-}
