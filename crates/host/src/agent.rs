@@ -222,6 +222,11 @@ impl Agent {
         }
     }
 
+    /// Goes on with a session that was frozen with nothing asked and nothing said.
+    pub(crate) fn go_on(&mut self) {
+        self.link = Link::Up;
+    }
+
     /// Gives the agent a command. Before a session has begun it waits.
     ///
     /// # Errors

@@ -121,6 +121,8 @@ pub(crate) struct Exec {
     pub(crate) ask_again_ns: u64,
     /// Nobody wants its output any more.
     pub(crate) abandoned: bool,
+    /// Its `in` is still read by the shell that it takes the place of, until it opens `err`.
+    pub(crate) reads_script: bool,
 }
 
 impl Exec {
@@ -140,6 +142,7 @@ impl Exec {
             ask_at: None,
             ask_again_ns: 0,
             abandoned: false,
+            reads_script: false,
         }
     }
 
@@ -181,13 +184,40 @@ pub(crate) fn check(spec: &ExecSpec) -> Result<(), ExecError> {
     }
 }
 
+/// Where a stream of a set is in the guest.
+pub(crate) fn port_path(set: &Set, stream: &str) -> String {
+    format!("/dev/virtio-ports/org.stackvm.exec.{}.{stream}", set.number)
+}
+
+/// As after a login; the agent's own surroundings say nothing about the user's.
+const SURROUNDINGS: &str = "export HOME=\"${HOME:-/root}\" \
+     PATH=\"${PATH:-/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin}\"; \
+     cd \"$HOME\" 2>/dev/null || cd /; ";
+
+/// The lines with which a shell that reads them from a set's `in` becomes a command without a
+/// terminal. `err` is opened last, when all of them are read.
+pub(crate) fn standby_script(spec: &ExecSpec, set: &Set) -> String {
+    let mut words = Vec::new();
+    if !spec.env.is_empty() {
+        words.push("env".to_owned());
+        words.extend(spec.env.iter().map(|(name, value)| quoted(&format!("{name}={value}"))));
+        words.extend(["sh", "-c", "'exec \"$@\"'", "sh"].map(str::to_owned));
+    }
+    words.extend(spec.argv.iter().map(|text| quoted(text)));
+    let input = if spec.stdin == Stdin::Null { "</dev/null " } else { "" };
+    let (out, err) = (port_path(set, "out"), port_path(set, "err"));
+    format!("{SURROUNDINGS}\nexec {} {input}>{out} 2>{err}\n", words.join(" "))
+}
+
+/// A word for a shell that is taken as it is.
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "'\\''"))
+}
+
 /// What `/bin/sh` is given to run a command on a set or terminal.
 pub(crate) fn shell_arguments(spec: &ExecSpec, set: &Set, terminal: Option<u8>) -> Vec<String> {
-    let port = |stream| format!("/dev/virtio-ports/org.stackvm.exec.{}.{stream}", set.number);
-    // As after a login; the agent's own surroundings say nothing about the user's.
-    let begin = "export HOME=\"${HOME:-/root}\" \
-                 PATH=\"${PATH:-/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin}\"; \
-                 cd \"$HOME\" 2>/dev/null || cd /; ";
+    let port = |stream| port_path(set, stream);
+    let begin = SURROUNDINGS;
     let run = match terminal {
         // The shell waits for the command and alone has `out` open, so that neither the command
         // nor its children can close or keep it.

@@ -17,6 +17,9 @@ use crate::exec::{self, AGENT_PORT, End, Exec, ExecError, ExecKey, Phase, SETS, 
 use crate::protocol::{ExecSpec, Size, Stream};
 
 mod follow;
+mod standby;
+
+pub use standby::StandbySaved;
 
 const SIGHUP: u8 = 1;
 
@@ -86,6 +89,7 @@ pub struct GuestSaved {
 enum Purpose {
     Start(ExecKey),
     Status(ExecKey),
+    Standby(Set),
     Signal,
     Control(u64),
 }
@@ -105,6 +109,8 @@ pub struct Guest {
     inputs: Vec<Input>,
     events: VecDeque<GuestEvent>,
     keys: u64,
+    standby: Option<standby::Standby>,
+    standby_answer: standby::Answer,
 }
 
 impl Guest {
@@ -130,6 +136,8 @@ impl Guest {
             inputs: Vec::new(),
             events: VecDeque::new(),
             keys: 0,
+            standby: None,
+            standby_answer: standby::Answer::default(),
         };
         guest.open_ports();
         guest
@@ -168,6 +176,7 @@ impl Guest {
         self.taken.clear();
         self.inputs.clear();
         self.calls.clear();
+        self.standby = None;
         while let Some(event) = self.agent.next_event() {
             if matches!(event, AgentEvent::Down) {
                 self.events.push_back(GuestEvent::Down);
@@ -207,6 +216,9 @@ impl Guest {
         exec::check(spec)?;
         if self.agent_port.is_none() || self.sets.is_empty() {
             return Err(ExecError::NoPorts);
+        }
+        if let Some(key) = self.exec_in_standby(spec, now) {
+            return Ok(key);
         }
         let set = self.sets.iter().copied().find(|set| self.is_free(set));
         let set = set.ok_or(ExecError::AllSets)?;
@@ -323,6 +335,7 @@ impl Guest {
                 if Some(port) == self.agent_port {
                     self.agent.closed();
                 } else {
+                    self.standby_closed(port);
                     self.stream_turned(port, End::Closed, now);
                     self.give_back_sets();
                 }
@@ -418,6 +431,9 @@ impl Guest {
             self.agent.received(&bytes, now);
             return;
         }
+        if self.standby_said(port, &bytes) {
+            return;
+        }
         let owner = self.execs.values().find_map(|exec| match port {
             _ if exec.abandoned => None,
             _ if port == exec.set.output && exec.terminal.is_none() => {
@@ -461,6 +477,10 @@ impl Guest {
                     self.events.push_back(GuestEvent::Failed { key, error });
                 }
             },
+            Purpose::Standby(set) => {
+                let pid = result.and_then(|value| commands::exec_pid(&value));
+                self.standby_started(set, pid);
+            }
             Purpose::Status(key) => {
                 let status = result.and_then(|value| commands::exec_status_of(&value));
                 self.status(key, status, now);

@@ -36,6 +36,19 @@ pub fn machine_config(image: &Image) -> Result<MachineConfig, StoreError> {
         Ok(bytes) => Ok(Arc::new(bytes)),
         Err(error) => Err(StoreError::io(path, error)),
     };
+    Ok(MachineConfig {
+        kernel: Some(read(&image.kernel)?),
+        initrd: image.initrd.as_deref().map(read).transpose()?,
+        ..machine_shape(image)?
+    })
+}
+
+/// The same without kernel and initial RAM disk, which are not read: for a machine that is not
+/// switched on but goes on from somewhere.
+///
+/// # Errors
+/// [`StoreError::Io`] for a disk that cannot be opened.
+pub fn machine_shape(image: &Image) -> Result<MachineConfig, StoreError> {
     let disks = match &image.disk {
         None => Vec::new(),
         Some(path) => {
@@ -46,8 +59,6 @@ pub fn machine_config(image: &Image) -> Result<MachineConfig, StoreError> {
     };
     Ok(MachineConfig {
         memory_bytes: image.memory_bytes,
-        kernel: Some(read(&image.kernel)?),
-        initrd: image.initrd.as_deref().map(read).transpose()?,
         append: image.append.clone(),
         disks,
         consoles: CONSOLES,

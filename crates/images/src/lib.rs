@@ -21,7 +21,7 @@ pub mod store;
 mod tiny;
 
 pub use build::{BuildError, BuildOptions, build, ensure};
-pub use config::{machine_config, ports};
+pub use config::{machine_config, machine_shape, ports};
 pub use data_dir::{DataDirError, data_dir};
 pub use progress::{Cancel, Cancelled, Job, Phase, Progress};
 pub use source::FileSource;

@@ -27,6 +27,10 @@ impl Guest {
                 continue;
             }
             *end = to;
+            if exec.reads_script && exec.error == End::Open {
+                exec.reads_script = false;
+                exec.input = End::Open;
+            }
             if exec.input == End::Closed && !exec.stdin.is_empty() {
                 let bytes = std::mem::take(&mut exec.stdin).len();
                 self.events.push_back(GuestEvent::Credit { key: exec.key, bytes });

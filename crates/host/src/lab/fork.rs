@@ -4,13 +4,14 @@
 //! the guest's and goes through its agent: clock, host name, machine id, ssh host keys, addresses.
 //! Only then is the fork handed out.
 
-use stackvm_machine::{Input, Instant, Machine};
+use stackvm_machine::{Frozen, Input, Instant, Machine};
 
-use super::{Lab, LabError, LabEvent};
-use crate::guest::GuestEvent;
+use super::{Actor, Lab, LabError, LabEvent};
+use crate::guest::{GuestEvent, GuestSaved};
+use crate::prompt::{BootFiles, Prompt};
 
 /// What the guest runs to become somebody else.
-const SCRIPT: &str = include_str!("fresh.sh");
+pub(crate) const FRESH_SCRIPT: &str = include_str!("fresh.sh");
 /// Number of the clock's setting among the agent's answers.
 const CLOCK: u64 = u64::MAX;
 
@@ -48,12 +49,78 @@ impl Lab {
         (fork.config.seed, fork.config.rtc_ns) = (*seed, *rtc_ns);
         fork.run_until_agent(limit)?;
         fork.set_clock(*rtc_ns, limit)?;
-        let output = fork.exec(&["sh", "-c", SCRIPT, "sh", hostname], b"", limit)?;
+        fork.run_fresh_script(hostname, limit)?;
+        Ok(fork)
+    }
+
+    /// A lab that goes on from a prompt, which is not a machine of its own yet:
+    /// [`Lab::become_fresh`] makes it one. `boot` is asked for the configuration to switch it on
+    /// with, should it be reset.
+    pub(crate) fn at_prompt(prompt: &Prompt, boot: BootFiles) -> Lab {
+        let frozen = prompt.frozen();
+        let mut lab = Lab::with_machine(Machine::thaw(frozen), frozen.config().clone());
+        for (console, bytes) in prompt.terminals() {
+            if let Some(scrollback) = lab.consoles.get_mut(console) {
+                scrollback.write(bytes);
+            }
+        }
+        let open = prompt.derived().open_ports.clone();
+        lab.guest.at_prompt(GuestSaved { open }, prompt.standby());
+        lab.boot_files = Some(boot);
+        lab
+    }
+
+    /// Gives the machine an identity and runs it unpaced until its guest has taken it.
+    ///
+    /// # Errors
+    /// As [`Lab::fork_fresh`].
+    pub fn become_fresh(
+        &mut self,
+        identity: &FreshIdentity,
+        limit: Instant,
+    ) -> Result<(), LabError> {
+        let FreshIdentity { seed, rtc_ns, hostname } = identity;
+        self.put(&Actor::Host, Input::Identity { seed: *seed, rtc_ns: *rtc_ns });
+        let seconds = (rtc_ns + 500_000_000) / 1_000_000_000;
+        // Through the shell that waits, there is one program to start: the one that sets the clock.
+        let script = format!("set -- {} {seconds}\n{{\n{FRESH_SCRIPT}\n}} </dev/null", hostname);
+        if self.guest.standby_run(&script) {
+            return self.wait_for_standby(limit);
+        }
+        self.run_until_agent(limit)?;
+        self.set_clock(*rtc_ns, limit)?;
+        self.run_fresh_script(hostname, limit)
+    }
+
+    fn wait_for_standby(&mut self, limit: Instant) -> Result<(), LabError> {
+        loop {
+            self.run_one_slice("the guest's new identity", limit)?;
+            match self.guest.take_standby_code() {
+                None => {}
+                Some(0) => return Ok(()),
+                Some(code) => return Err(LabError::Fresh { code, words: String::new() }),
+            }
+        }
+    }
+
+    fn run_fresh_script(&mut self, hostname: &str, limit: Instant) -> Result<(), LabError> {
+        let output = self.exec(&["sh", "-c", FRESH_SCRIPT, "sh", hostname], b"", limit)?;
         if output.code != 0 {
             let words = String::from_utf8_lossy(&output.stderr).trim().to_owned();
             return Err(LabError::Fresh { code: output.code, words });
         }
-        Ok(fork)
+        Ok(())
+    }
+
+    /// In a forked process: the machine as it was frozen, and nothing of what others do with the
+    /// original. Its recordings must have been taken away.
+    pub(crate) fn become_twin(&mut self, frozen: &Frozen) {
+        assert!(self.recorders.is_empty(), "recordings are the original's");
+        let mut twin = Lab::with_machine(Machine::thaw(frozen), self.config.clone());
+        twin.consoles = std::mem::take(&mut self.consoles);
+        let now = twin.machine.now();
+        twin.guest.restore(self.guest.save(), now);
+        *self = twin;
     }
 
     /// Sets the guest's clock and waits until it is set.

@@ -1,22 +1,29 @@
-# Makes a forked guest one of its own: $1 is its new host name. Run through the agent after the
-# machine's identity has changed, so randomness is fresh already.
-set -u
+# Makes a forked guest one of its own: $1 is its new host name, $2, if given, the time in seconds
+# since 1970. Run through the agent after the machine's identity has changed, so randomness is
+# fresh already. It is what a user waits for, so it starts no process that it can do without.
 failed=0
 need() {
     "$@" || failed=1
 }
 
-hostname "$1" || echo "$1" >/proc/sys/kernel/hostname || failed=1
-[ -w /etc ] && need sh -c 'printf "%s\n" "$0" >/etc/hostname' "$1"
+[ -z "${2-}" ] || need date -s "@$2" >/dev/null
+
+echo "$1" >/proc/sys/kernel/hostname || failed=1
+[ ! -w /etc ] || echo "$1" >/etc/hostname || failed=1
 
 # systemd takes another system's id from D-Bus if that is left.
 if [ -e /etc/machine-id ]; then
-    rm -f /var/lib/dbus/machine-id
+    [ ! -e /var/lib/dbus/machine-id ] || rm -f /var/lib/dbus/machine-id
     if command -v systemd-machine-id-setup >/dev/null; then
         rm -f /etc/machine-id
         need systemd-machine-id-setup
     else
-        need sh -c 'tr -d - </proc/sys/kernel/random/uuid >/etc/machine-id'
+        read -r uuid </proc/sys/kernel/random/uuid || failed=1
+        id=
+        while [ "$uuid" != "${uuid#*-}" ]; do
+            id=$id${uuid%%-*} uuid=${uuid#*-}
+        done
+        echo "$id$uuid" >/etc/machine-id || failed=1
     fi
 fi
 
@@ -44,4 +51,4 @@ for device in "$drivers"/virtio*; do
         udhcpc -i eth0 -b -S -t 2 -T 1 -s /etc/udhcpc.sh </dev/null >/dev/null 2>&1
     fi
 done 2>/dev/null
-exit "$failed"
+[ "$failed" = 0 ]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
-use stackvm_images::{FileSource, ImageHash, ImageStore, StoreError, machine_config};
+use stackvm_images::{FileSource, Image, ImageHash, ImageStore, StoreError, machine_config, machine_shape};
 use stackvm_machine::{DiskConfig, Firmware, MachineConfig};
 use thiserror::Error;
 
@@ -39,8 +39,24 @@ pub struct MachineSpec {
     pub seed: Option<u64>,
     /// What the RTC shows at the start, in nanoseconds since 1970; `None` is the host's time.
     pub rtc_ns: Option<u64>,
+    /// Record everything from its first instant on, in a new journal at this absolute path.
+    #[serde(default)]
+    pub record: Option<PathBuf>,
+    /// What it does when it is switched on for the first time.
+    #[serde(default)]
+    pub start: StartFrom,
     /// When it was made, in seconds since 1970.
     pub created_unix_s: u64,
+}
+
+/// What a machine does when it is switched on for the first time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub enum StartFrom {
+    /// It boots.
+    #[default]
+    Cold,
+    /// It is a fresh fork of its image's cached prompt, if there is one; else it boots.
+    Prompt,
 }
 
 /// What a machine starts from.
@@ -64,6 +80,12 @@ pub enum Source {
         append: String,
         /// What is below the kernel.
         firmware: FirmwareSpec,
+    },
+    /// The end of a recording, which goes on being recorded: its process died, or its journal was
+    /// made from a `.vmcast`.
+    Recording {
+        /// The journal's folder, an absolute path.
+        journal: PathBuf,
     },
 }
 
@@ -135,6 +157,12 @@ pub enum SpecError {
     /// A disk cannot be used; the error names it.
     #[error("{0}")]
     Disk(std::io::Error),
+    /// It does not start from an image.
+    #[error("the machine has no image")]
+    NoImage,
+    /// A machine that goes on from a recording is made by replaying.
+    #[error("a recording's machine is not made from its spec")]
+    Recording,
     /// Forwards without a network.
     #[error("a port forward (-p) needs a network: add --net user")]
     ForwardWithoutNetwork,
@@ -157,6 +185,8 @@ impl MachineSpec {
             sv48: false,
             seed: None,
             rtc_ns: None,
+            record: None,
+            start: StartFrom::Cold,
             created_unix_s: since_1970.map_or(0, |age| age.as_secs()),
         }
     }
@@ -167,18 +197,10 @@ impl MachineSpec {
     /// # Errors
     /// See [`SpecError`].
     pub fn machine_config(&self, data: &Path) -> Result<MachineConfig, SpecError> {
-        if self.network == Network::None && !self.forwards.is_empty() {
-            return Err(SpecError::ForwardWithoutNetwork);
-        }
+        self.check_forwards()?;
         let mut config = match &self.source {
-            Source::Image { name, hash } => {
-                let store = ImageStore::open(data)?;
-                let image = match hash {
-                    Some(hash) => store.by_hash(hash)?,
-                    None => store.get(name)?,
-                };
-                machine_config(&image)?
-            }
+            Source::Image { .. } => machine_config(&self.image(data)?)?,
+            Source::Recording { .. } => return Err(SpecError::Recording),
             Source::Files { kernel, initrd, append, firmware } => MachineConfig {
                 kernel: kernel.as_deref().map(|path| read_file("kernel", path)).transpose()?,
                 initrd: initrd.as_deref().map(|path| read_file("initrd", path)).transpose()?,
@@ -199,6 +221,30 @@ impl MachineSpec {
                 serial: format!("disk{number}"),
             });
         }
+        self.shape(&mut config);
+        Ok(config)
+    }
+
+    /// The image, and the configuration of its machine without kernel and initial RAM disk, which
+    /// are not read, and without disks beside the image's own.
+    pub(crate) fn image_shape(&self, data: &Path) -> Result<(Image, MachineConfig), SpecError> {
+        let image = self.image(data)?;
+        let mut config = machine_shape(&image)?;
+        self.shape(&mut config);
+        Ok((image, config))
+    }
+
+    fn image(&self, data: &Path) -> Result<Image, SpecError> {
+        let Source::Image { name, hash } = &self.source else { return Err(SpecError::NoImage) };
+        let store = ImageStore::open(data)?;
+        Ok(match hash {
+            Some(hash) => store.by_hash(hash)?,
+            None => store.get(name)?,
+        })
+    }
+
+    /// What the spec says beside what the machine starts from.
+    fn shape(&self, config: &mut MachineConfig) {
         config.memory_bytes = self.memory_bytes.unwrap_or(config.memory_bytes);
         config.harts = self.harts;
         config.sv48 = self.sv48;
@@ -208,7 +254,13 @@ impl MachineSpec {
         };
         config.seed = self.seed.unwrap_or(config.seed);
         config.rtc_ns = self.rtc_ns.unwrap_or(config.rtc_ns);
-        Ok(config)
+    }
+
+    pub(crate) fn check_forwards(&self) -> Result<(), SpecError> {
+        if self.network == Network::None && !self.forwards.is_empty() {
+            return Err(SpecError::ForwardWithoutNetwork);
+        }
+        Ok(())
     }
 
     /// The image's name or the kernel's file name, for people.
@@ -221,6 +273,10 @@ impl MachineSpec {
             Source::Files { kernel: Some(path), .. }
             | Source::Files { firmware: FirmwareSpec::File(path), .. } => file_name(path),
             Source::Files { .. } => "nothing".to_owned(),
+            Source::Recording { journal } => {
+                let name = file_name(journal);
+                name.strip_suffix(".journal").unwrap_or(&name).to_owned()
+            }
         }
     }
 }

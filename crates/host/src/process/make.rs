@@ -15,7 +15,7 @@ use super::unix_ns;
 use crate::lab::{Actor, FreshIdentity, Lab, rtc_base};
 use crate::machines::{JOURNAL_FOLDER, Lifetime, MachineSpec, STOPPED_FILE, Source};
 use crate::machines::{Left, left};
-use crate::prompt;
+use crate::prompt::{self, Prompt};
 use crate::recorder::{Recorder, header};
 
 /// Virtual time that a guest has to become a machine of its own.
@@ -33,13 +33,13 @@ pub(super) fn make(folder: &Path, spec: &MachineSpec, data: &Path) -> Result<Mad
     spec.check_forwards()?;
     let own = (spec.lifetime == Lifetime::Named).then(|| folder.join(JOURNAL_FOLDER));
     let kept = own.as_deref().filter(|journal| journal.is_dir());
-    let mut is_fork = false;
+    let mut from_prompt = None;
     let mut made = match (kept, &spec.source) {
         (Some(journal), _) => go_on(journal, spec, left(folder))?,
         (None, Source::Recording { journal }) => go_on(journal, spec, Left::Running)?,
         (None, _) => match at_prompt(spec, data) {
-            Some(lab) => {
-                is_fork = true;
+            Some((lab, prompt)) => {
+                from_prompt = Some(prompt);
                 Made { lab, clock_is_late: false }
             }
             None => {
@@ -57,15 +57,18 @@ pub(super) fn make(folder: &Path, spec: &MachineSpec, data: &Path) -> Result<Mad
     }
     let is_new = kept.is_none();
     let began = own.filter(|_| is_new).into_iter().chain(spec.record.clone());
-    record(&mut made.lab, spec, data, began)?;
-    if is_fork {
-        become_fresh(&mut made.lab, spec)?;
+    match from_prompt {
+        None => record(&mut made.lab, spec, data, began)?,
+        Some(prompt) => {
+            record_from(&prompt, &mut made.lab, spec, data, began)?;
+            become_fresh(&mut made.lab, spec)?;
+        }
     }
     Ok(made)
 }
 
 /// A lab that goes on from its image's cached prompt, if the spec says so and there is one.
-fn at_prompt(spec: &MachineSpec, data: &Path) -> Option<Lab> {
+fn at_prompt(spec: &MachineSpec, data: &Path) -> Option<(Lab, Prompt)> {
     let prompt = match prompt::open(data, spec) {
         Ok(prompt) => prompt?,
         Err(error) => {
@@ -74,7 +77,8 @@ fn at_prompt(spec: &MachineSpec, data: &Path) -> Option<Lab> {
         }
     };
     let (spec, data) = (spec.clone(), data.to_owned());
-    Some(Lab::at_prompt(&prompt, Box::new(move || spec.machine_config(&data))))
+    let lab = Lab::at_prompt(&prompt, Box::new(move || spec.machine_config(&data)));
+    Some((lab, prompt))
 }
 
 /// Makes a machine that started from a prompt one of its own.
@@ -101,6 +105,24 @@ pub(super) fn record(
     }
     // Their first keyframes are of this instant.
     lab.tend(0);
+    Ok(())
+}
+
+/// Begins recordings in these folders, with the machine at a prompt, whose keyframe is there.
+fn record_from(
+    prompt: &Prompt,
+    lab: &mut Lab,
+    spec: &MachineSpec,
+    data: &Path,
+    journals: impl Iterator<Item = PathBuf>,
+) -> Result<(), StartError> {
+    for journal in journals {
+        let header = header(spec, data, lab.config())?;
+        let (packs, first) = (prompt.pack_paths(), prompt.keyframe());
+        let journal = Journal::create(&journal, &header, &packs, first, &owner(spec))?;
+        let recorder = Recorder::go_on(journal)?;
+        lab.recorders().add(recorder, || Screens::from_derived(prompt.derived()));
+    }
     Ok(())
 }
 
