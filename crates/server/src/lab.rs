@@ -9,10 +9,10 @@ use std::error::Error;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use stackvm_host::machines::{
-    Lifetime, MachineSpec, Machines, MachinesError, Network, Source, Status, StopHow, Stopped,
+    Lifetime, MachineSpec, Machines, MachinesError, Source, Status, StopHow, Stopped,
 };
 use stackvm_images::{BuildOptions, Cancel, ImageStore, Phase, ensure};
 use tokio::sync::{Mutex, OwnedMutexGuard};
@@ -180,21 +180,8 @@ fn spec(options: &LabOptions) -> MachineSpec {
     // A disk of the machine's own stands on the image's disk, so it must stay with that image.
     let image = ImageStore::open(&options.data_dir).and_then(|store| store.get(&options.image));
     let hash = image.ok().filter(|image| image.disk.is_some()).map(|image| image.hash);
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    MachineSpec {
-        name: options.machine.clone(),
-        source: Source::Image { name: options.image.clone(), hash },
-        memory_bytes: None,
-        harts: 1,
-        disks: Vec::new(),
-        network: Network::None,
-        forwards: Vec::new(),
-        lifetime: Lifetime::Named,
-        sv48: false,
-        seed: None,
-        rtc_ns: None,
-        created_unix_s: now.map_or(0, |since| since.as_secs()),
-    }
+    let source = Source::Image { name: options.image.clone(), hash };
+    MachineSpec { lifetime: Lifetime::Named, ..MachineSpec::new(&options.machine, source) }
 }
 
 fn save(machines: &Machines, name: &str) -> Result<End, Fault> {
