@@ -14,11 +14,11 @@ mod play;
 mod record;
 mod store;
 
-pub(crate) use cast::Cast;
+pub(crate) use cast::*;
 pub(crate) use fork::Fork;
 pub(crate) use play::{Log, Play};
 pub(crate) use record::Record;
-pub(crate) use store::Store;
+pub(crate) use store::*;
 
 /// Deterministic RISC-V virtual machines, in your terminal and in your browser.
 #[derive(Parser)]
@@ -134,6 +134,9 @@ pub(crate) struct MachineArgs {
     /// else builtin]
     #[arg(long, value_name = "builtin|none|FILE", conflicts_with = "image")]
     pub(crate) firmware: Option<String>,
+    /// Boot, instead of starting from the image's prompt as it is kept
+    #[arg(long)]
+    pub(crate) cold: bool,
     /// Memory, such as 512M or 1G [default: the image's, or 256M]
     #[arg(long, value_name = "SIZE", value_parser = values::memory)]
     pub(crate) mem: Option<u64>,
@@ -155,9 +158,6 @@ pub(crate) struct MachineArgs {
     /// Everything random in the machine comes from this number [default: random; with --until 0]
     #[arg(long, value_name = "N")]
     pub(crate) seed: Option<u64>,
-    /// Boot for real instead of starting at the image's prompt
-    #[arg(long)]
-    pub(crate) cold: bool,
     /// Debian mirror, if the image has to be built first
     #[arg(long, value_name = "URL")]
     pub(crate) mirror: Option<String>,

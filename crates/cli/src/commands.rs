@@ -8,6 +8,7 @@ mod image;
 mod log;
 mod ls;
 mod play;
+mod prompt;
 mod record;
 mod rm;
 mod run;
@@ -106,6 +107,18 @@ fn power_off_code(code: u32) -> u8 {
     }
 }
 
+/// Waits until the lab of a machine that has stopped has tidied up.
+async fn settle(machines: &Machines, name: &str) {
+    let limit = Instant::now() + SETTLE_LIMIT;
+    while Instant::now() < limit {
+        match machines.get(name) {
+            Ok(listed) if listed.status == Status::Running => {}
+            _ => return,
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
 /// A machine that a session was joined to, and who decides about it.
 struct Joined {
     machines: Machines,
@@ -139,6 +152,7 @@ impl Joined {
                 self.settle().await;
                 self.stopped(reason, phase)
             }
+            End::Recorded | End::Returned | End::Quit => self.leave(signals).await.map(|()| 0),
             End::Exited(code) => self.leave(signals).await.map(|()| code),
             End::Signal(signal) => self.leave(signals).await.map(|()| signal.exit_code()),
             End::Killed => self.stop(StopHow::Kill, signals).await.map(|()| 0),
@@ -160,14 +174,7 @@ impl Joined {
     /// Waits until the lab of a machine that is off has tidied up, so that whoever looks or starts
     /// it next finds it off.
     async fn settle(&self) {
-        let limit = Instant::now() + SETTLE_LIMIT;
-        while Instant::now() < limit {
-            match self.machines.get(&self.name) {
-                Ok(listed) if listed.status == Status::Running => {}
-                _ => return,
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        settle(&self.machines, &self.name).await;
     }
 
     fn stopped(&self, reason: StopReason, phase: Phase) -> Result<u8> {

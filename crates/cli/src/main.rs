@@ -2,8 +2,12 @@
 //! happened. Owns no machine: machines live in labs, images in the images' folder.
 
 mod args;
+mod casts;
 mod commands;
+mod days;
 mod failure;
+mod people;
+mod player;
 mod progress;
 mod session;
 mod terminal;

@@ -7,26 +7,28 @@
 mod boot;
 mod keys;
 mod link;
-mod pipes;
+mod menu;
+pub(crate) mod pipes;
 mod signals;
 
 use std::collections::VecDeque;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Result, anyhow};
 use stackvm_host::protocol::{
-    Agent, Command, DATA_BYTES_MAX, EXEC_CREDIT_BYTES, Event, ExecId, ExecSpec, Power, Reply,
-    State, StopReason, Stream, Tag,
+    Agent, Command, DATA_BYTES_MAX, EXEC_CREDIT_BYTES, Event, ExecId, ExecSpec, Reply, State,
+    StopReason, Stream, Tag,
 };
 use stackvm_machine::ConsoleId;
 use tokio::time::{Instant, sleep_until};
 
 use crate::terminal::{self, RawTerminal};
 use boot::Boot;
-use keys::{Action, Keys};
+use keys::{Keys, Offers};
 
-pub(crate) use link::Link;
-pub(crate) use signals::{Signal, Signals};
+pub(crate) use link::{Link, Peer, message};
+pub(crate) use signals::{Signal, Signals, stop_here};
 
 /// What this terminal is joined to.
 pub(crate) enum Target {
@@ -54,6 +56,12 @@ pub(crate) enum End {
     Killed,
     /// This program is asked to end.
     Signal(Signal),
+    /// Somebody chose to end the recording, which is complete.
+    Recorded,
+    /// Somebody chose to go back to the recording that was broken into.
+    Returned,
+    /// Somebody chose to leave the player.
+    Quit,
     /// The guest's kernel died; the end of its log has been shown.
     KernelPanic,
 }
@@ -75,6 +83,43 @@ pub(crate) enum Watch {
     Nothing,
 }
 
+/// What the menu can do beside what it can do with every machine.
+pub(crate) enum Menu {
+    /// Nothing.
+    Machine,
+    /// The machine is being recorded.
+    Recording {
+        /// In this journal.
+        journal: PathBuf,
+        /// What the recording's end is for the session.
+        end: RecordingEnd,
+    },
+    /// The machine has left a recording.
+    Branch {
+        /// It is recorded in this journal.
+        journal: PathBuf,
+        /// Gives the branch a name.
+        rename: Box<dyn Fn(String)>,
+    },
+}
+
+/// What the end of a recording is for its session.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum RecordingEnd {
+    /// Its end.
+    Leave,
+    /// Nothing special: the machine goes on.
+    GoOn,
+}
+
+/// Whether a recording is being kept.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Capture {
+    On,
+    Paused,
+    Over,
+}
+
 /// The number of the only command of a session.
 const EXEC: ExecId = ExecId(1);
 /// How long a command may take to notice that nobody reads its output.
@@ -88,13 +133,28 @@ const TAG_LOG: u32 = 1;
 const TAG_TARGET: u32 = 2;
 const TAG_POWER: u32 = 3;
 const TAG_OTHER: u32 = 4;
+const TAG_NOTE: u32 = 5;
+const TAG_END: u32 = 6;
 
 /// Joins this terminal to `target` until one of them ends.
 pub(crate) async fn run(
     link: Link,
     target: Target,
     watch: Watch,
+    menu: Menu,
     signals: &mut Signals,
+) -> Result<End> {
+    run_with(link, target, watch, menu, signals, &mut pipes::input()).await
+}
+
+/// The same, for a program that reads its standard input itself before and after.
+pub(crate) async fn run_with(
+    link: Link,
+    target: Target,
+    watch: Watch,
+    menu: Menu,
+    signals: &mut Signals,
+    input: &mut pipes::Input,
 ) -> Result<End> {
     let Link { hello, mut events, commands } = link;
     let wants_raw = match &target {
@@ -102,10 +162,9 @@ pub(crate) async fn run(
         Target::Exec(spec) => spec.tty.is_some() && RawTerminal::possible(),
     };
     let raw = if wants_raw { Some(RawTerminal::enter()?) } else { None };
-    let mut session = Session::new(target, watch, raw);
+    let mut session = Session::new(target, watch, menu, raw);
     session.begin(&hello.state, hello.agent);
     let output = pipes::Output::new();
-    let mut input = pipes::input();
     let mut ticks = tokio::time::interval(Boot::TICK);
 
     let end = loop {
@@ -161,6 +220,9 @@ struct Session {
     boot: Boot,
     follows_log: bool,
     phase: Phase,
+    menu: Menu,
+    offers: Offers,
+    capture: Capture,
     keys: Keys,
     /// Typed or piped in, not yet in the queue.
     typed: Vec<u8>,
@@ -180,7 +242,12 @@ struct Session {
 }
 
 impl Session {
-    fn new(target: Target, watch: Watch, raw: Option<RawTerminal>) -> Session {
+    fn new(target: Target, watch: Watch, menu: Menu, raw: Option<RawTerminal>) -> Session {
+        let offers = match menu {
+            Menu::Machine => Offers::Machine,
+            Menu::Recording { .. } => Offers::Recording,
+            Menu::Branch { .. } => Offers::Branch,
+        };
         let credit = match target {
             Target::Console(_) => usize::MAX,
             Target::Exec(_) => EXEC_CREDIT_BYTES,
@@ -201,7 +268,10 @@ impl Session {
             boot,
             follows_log,
             phase,
-            keys: Keys::default(),
+            menu,
+            offers,
+            capture: Capture::On,
+            keys: Keys::new(offers),
             typed: Vec::new(),
             input_open: true,
             credit,
@@ -218,6 +288,7 @@ impl Session {
 
     /// The first requests.
     fn begin(&mut self, state: &State, agent: Agent) {
+        self.queue.push_back((TAG_OTHER, Command::Name { name: crate::people::user() }));
         if self.follows_log {
             let console = ConsoleId::Serial;
             self.queue.push_back((TAG_LOG, Command::Attach { console }));
@@ -270,6 +341,8 @@ impl Session {
             }
             (TAG_LOG, Reply::Attached { scrollback, .. }) => self.log(&scrollback),
             (TAG_LOG, _) => {}
+            (TAG_NOTE, Reply::Done) => self.say("[stackvm] noted"),
+            (TAG_END, Reply::Done) => self.recorded(),
             (_, Reply::Failed { message }) => self.say(&format!("[stackvm] {message}")),
             _ => {}
         }
@@ -338,28 +411,9 @@ impl Session {
             return self.pump();
         }
         for action in self.keys.read(&bytes) {
-            match action {
-                Action::Type(bytes) => self.typed.extend(bytes),
-                Action::Menu => self.say(keys::MENU),
-                Action::Help => self.say(keys::HELP),
-                Action::Detach => self.finish(End::Detached),
-                Action::Kill => self.finish(End::Killed),
-                Action::PowerOff => self.power_off(),
-            }
+            self.act(action);
         }
         self.pump();
-    }
-
-    /// Asks the guest to switch off; one that is about to have an agent is asked when it has.
-    fn power_off(&mut self) {
-        let has_agent = !matches!(self.target, Target::Console(ConsoleId::Serial));
-        if has_agent && self.agent == Agent::Absent {
-            self.power_off_wanted = true;
-            return self.say("[stackvm] asking the guest to switch off, as soon as it listens");
-        }
-        self.power_off_wanted = false;
-        self.say("[stackvm] asking the guest to switch off");
-        self.queue.push_back((TAG_POWER, Command::Power(Power::Shutdown)));
     }
 
     fn agent(&mut self, agent: Agent) {

@@ -4,7 +4,6 @@ use std::net::Ipv4Addr;
 
 use stackvm_host::machines::check_name;
 use stackvm_host::net_user::Forward;
-use stackvm_machine::Instant;
 use stackvm_machine::config::limits;
 use stackvm_machine::instant::{TICKS_PER_NS, Ticks};
 use stackvm_timeline::When;
@@ -88,26 +87,7 @@ pub(crate) fn speed(text: &str) -> Result<f64, String> {
 
 /// An instant of a recording.
 pub(crate) fn when(text: &str) -> Result<When, String> {
-    let bad = || {
-        format!("`{text}` is not an instant: write 83.5, 1:23.5, 50%, #mark, 123456.0625ns or @N")
-    };
-    if let Some(mark) = text.strip_prefix('#') {
-        return Ok(When::Mark(mark.to_owned()));
-    }
-    if let Some(number) = text.strip_prefix('@') {
-        return number.parse().map(When::Entry).map_err(|_| bad());
-    }
-    if let Some(percent) = text.strip_suffix('%') {
-        let part = percent.parse::<f64>().ok().filter(|part| (0.0..=100.0).contains(part));
-        return part.map(|part| When::Part((part * 10_000.0) as u32)).ok_or_else(bad);
-    }
-    if text.ends_with("ns") {
-        return span(text).map(|ticks| When::Exact(Instant::ZERO + ticks)).map_err(|_| bad());
-    }
-    let (minutes, seconds) = text.split_once(':').unwrap_or(("0", text));
-    let minutes = span(&format!("{minutes}m")).map_err(|_| bad())?;
-    let seconds = self::seconds(seconds).map_err(|_| bad())?;
-    Ok(When::Elapsed(Ticks::new(minutes.get() + seconds.get())))
+    When::parse(text).map_err(|error| error.to_string())
 }
 
 /// A machine's name.

@@ -33,6 +33,7 @@ mod fork;
 mod make;
 mod recording;
 mod requests;
+pub mod scripted;
 mod start;
 
 use clients::{CLIENTS_MAX, Client, ClientId};

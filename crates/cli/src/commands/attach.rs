@@ -9,7 +9,7 @@ use stackvm_machine::ConsoleId;
 
 use super::{Joined, Owner, machine, machines};
 use crate::args::{Attach, Exec};
-use crate::session::{self, Link, Signals, Target, Watch};
+use crate::session::{self, Link, Menu, Signals, Target, Watch};
 use crate::terminal;
 
 /// Where a command's streams lead.
@@ -40,7 +40,7 @@ async fn visit(name: &str, target: impl FnOnce(&Link) -> Target) -> Result<u8> {
     drop(machines.connect(name)?);
     let link = Link::connect(&machines.socket(name)).await?;
     let target = target(&link);
-    let end = session::run(link, target, Watch::Nothing, &mut signals).await;
+    let end = session::run(link, target, Watch::Nothing, Menu::Machine, &mut signals).await;
     let (name, lifetime) = (name.to_owned(), Lifetime::Named);
     let joined = Joined { machines, name, lifetime, owner: Owner::Itself };
     joined.conclude(end, &mut signals).await

@@ -48,6 +48,7 @@ impl Row {
         match (&self.listed.status, self.info.as_ref().map(|info| &info.state)) {
             (Status::Off, _) => "off",
             (Status::Saved, _) => "saved",
+            (Status::Crashed, _) => "crashed",
             (Status::Running, Some(State::Paused)) => "paused",
             (Status::Running, Some(State::Stalled { .. })) => "stalled",
             (Status::Running, Some(State::Starting)) => "starting",

@@ -4,17 +4,18 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use stackvm_host::machines::{
-    Access, DiskSpec, FirmwareSpec, Lifetime, MachineSpec, Machines, Network, Source,
+    Access, DiskSpec, FirmwareSpec, Lifetime, MachineSpec, Machines, Network, Source, StartFrom,
 };
 use stackvm_images::data_dir;
 use stackvm_machine::{ConsoleId, Instant};
 
 use super::attach::Streams;
+use super::record::{Existing, Recording};
 use super::until::{self, Show};
-use super::{Joined, Owner, attach, create, image};
+use super::{Joined, Owner, attach, create, image, prompt};
 use crate::args::{MachineArgs, Net, Run};
 use crate::failure::failure;
-use crate::session::{self, Link, Signals, Target, Watch};
+use crate::session::{self, End, Link, Menu, RecordingEnd, Signals, Target, Watch};
 
 /// Runs a machine; the exit code is the command's or the guest's.
 pub(crate) async fn run(args: Run) -> Result<u8> {
@@ -25,7 +26,7 @@ pub(crate) async fn run(args: Run) -> Result<u8> {
         let show = match (&source, args.digest) {
             (_, true) => Show::Digest,
             (Source::Image { .. }, false) => Show::Console(ConsoleId::Hvc(0)),
-            (Source::Files { .. }, false) => Show::Console(ConsoleId::Serial),
+            (_, false) => Show::Console(ConsoleId::Serial),
         };
         let spec = spec(&args.machine, "until", source)?;
         let config = spec.machine_config(&home)?;
@@ -33,8 +34,38 @@ pub(crate) async fn run(args: Run) -> Result<u8> {
         return until::run(&label, config, Instant::ZERO + span, show, &mut signals).await;
     }
 
-    let machines = Machines::open(&home)?;
-    let (name, lifetime) = match &args.machine.name {
+    let recording = match &args.record {
+        Some(file) => Some(Recording::new(file, Existing::Refuse, RecordingEnd::GoOn)?),
+        None => None,
+    };
+    let plan = Plan {
+        machine: &args.machine,
+        source,
+        command: &args.command,
+        streams: if args.tty { Streams::Terminal } else { Streams::Pipes },
+        recording,
+    };
+    live(plan, &mut signals).await
+}
+
+/// A machine to start and to join.
+pub(super) struct Plan<'a> {
+    /// What it starts from.
+    pub(super) source: Source,
+    /// What else it is made of.
+    pub(super) machine: &'a MachineArgs,
+    /// What runs in it; nothing is its terminal.
+    pub(super) command: &'a [String],
+    /// Where the command's streams lead.
+    pub(super) streams: Streams,
+    /// Whether everything is recorded.
+    pub(super) recording: Option<Recording>,
+}
+
+/// Starts a machine and joins it until one of the two ends.
+pub(super) async fn live(plan: Plan<'_>, signals: &mut Signals) -> Result<u8> {
+    let machines = Machines::open(&data_dir()?)?;
+    let (name, lifetime) = match &plan.machine.name {
         Some(name) => (name.clone(), Lifetime::Named),
         None => (machines.free_name()?, Lifetime::Ephemeral),
     };
@@ -44,34 +75,53 @@ pub(crate) async fn run(args: Run) -> Result<u8> {
             format!("`stackvm start {name}` starts it; or choose another --name"),
         ));
     }
-    let mut spec = spec(&args.machine, &name, source)?;
-    spec.lifetime = lifetime;
-    let watch = match &spec.source {
+    let watch = match &plan.source {
         Source::Image { name, .. } => Watch::Boot(name.clone()),
-        Source::Files { .. } => Watch::Nothing,
+        Source::Files { .. } | Source::Recording { .. } => Watch::Nothing,
     };
+    let mut spec = spec(plan.machine, &name, plan.source)?;
+    spec.lifetime = lifetime;
+    if !matches!(spec.source, Source::Recording { .. }) {
+        spec.record = plan.recording.as_ref().map(|recording| recording.journal().to_owned());
+    }
+    prompt::ensure(&data_dir()?, &spec, signals).await?;
     let started = create(&machines, spec).await?;
     let joined = Joined { machines, name, lifetime, owner: Owner::Session };
+    let menu = plan.recording.as_ref().map_or(Menu::Machine, Recording::menu);
     let end = match Link::connect(&started.socket).await {
         Ok(link) => {
-            let target = target(&args, &link);
-            session::run(link, target, watch, &mut signals).await
+            let target = target(plan.command, plan.streams, &link);
+            session::run(link, target, watch, menu, signals).await
         }
         Err(error) => Err(error),
     };
-    joined.conclude(end, &mut signals).await
+    let detached = matches!(end, Ok(End::Detached));
+    let result = joined.conclude(end, signals).await;
+    match plan.recording {
+        Some(recording) if detached => recording.left_running(),
+        Some(recording) => {
+            // What went wrong with the machine matters more.
+            let finished = recording.finish(signals).await;
+            return result.and_then(|code| finished.map(|()| code));
+        }
+        None => {}
+    }
+    result
 }
 
-fn target(args: &Run, link: &Link) -> Target {
-    if args.command.is_empty() {
+fn target(command: &[String], streams: Streams, link: &Link) -> Target {
+    if command.is_empty() {
         return Target::Console(attach::console(link));
     }
-    let streams = if args.tty { Streams::Terminal } else { Streams::Pipes };
-    Target::Exec(attach::exec_spec(&args.command, streams))
+    Target::Exec(attach::exec_spec(command, streams))
 }
 
 /// What the machine starts from; an image that can be built is built.
-async fn source(image: Option<&str>, args: &MachineArgs, signals: &mut Signals) -> Result<Source> {
+pub(super) async fn source(
+    image: Option<&str>,
+    args: &MachineArgs,
+    signals: &mut Signals,
+) -> Result<Source> {
     if let Some(name) = image {
         let image = image::ensure(name, args.mirror.as_deref(), signals).await?;
         return Ok(Source::Image { name: name.to_owned(), hash: Some(image.hash) });
@@ -93,7 +143,7 @@ async fn source(image: Option<&str>, args: &MachineArgs, signals: &mut Signals) 
     })
 }
 
-fn spec(args: &MachineArgs, name: &str, source: Source) -> Result<MachineSpec> {
+pub(super) fn spec(args: &MachineArgs, name: &str, source: Source) -> Result<MachineSpec> {
     let disk = |path: &PathBuf| -> Result<DiskSpec> {
         Ok(DiskSpec { path: existing("disk", path)?, access: Access::CopyOnWrite })
     };
@@ -108,6 +158,7 @@ fn spec(args: &MachineArgs, name: &str, source: Source) -> Result<MachineSpec> {
         forwards: args.publish.clone(),
         sv48: args.sv48,
         seed: args.seed,
+        start: if args.cold { StartFrom::Cold } else { StartFrom::Prompt },
         ..MachineSpec::new(name, source)
     })
 }

@@ -6,7 +6,7 @@ use stackvm_host::machines::{Lifetime, Source, Status};
 use super::{Joined, Owner, attach, blocking, machine, machines};
 use crate::args::Start;
 use crate::failure::failure;
-use crate::session::{self, Link, Signals, Target, Watch};
+use crate::session::{self, Link, Menu, Signals, Target, Watch};
 
 /// Starts a machine, and joins its terminal unless told not to.
 pub(crate) async fn run(args: Start) -> Result<u8> {
@@ -36,7 +36,7 @@ pub(crate) async fn run(args: Start) -> Result<u8> {
     let end = match Link::connect(&started.socket).await {
         Ok(link) => {
             let target = Target::Console(attach::console(&link));
-            session::run(link, target, watch, &mut signals).await
+            session::run(link, target, watch, Menu::Machine, &mut signals).await
         }
         Err(error) => Err(error),
     };

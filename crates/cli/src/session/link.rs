@@ -33,7 +33,23 @@ pub(crate) struct Commands {
     queue: mpsc::Sender<Request>,
 }
 
+/// The lab's side of a [`Link`] within one process.
+pub(crate) struct Peer {
+    /// Where its events go.
+    pub(crate) events: mpsc::Sender<Event>,
+    /// Where its requests come from.
+    pub(crate) requests: mpsc::Receiver<Request>,
+}
+
 impl Link {
+    /// A connection to a lab in this process, which has said `hello`.
+    pub(crate) fn inside(hello: Hello) -> (Link, Peer) {
+        let (event_sender, events) = mpsc::channel(EVENTS_MAX);
+        let (queue, requests) = mpsc::channel(COMMANDS_MAX);
+        let link = Link { hello, events, commands: Commands { queue } };
+        (link, Peer { events: event_sender, requests })
+    }
+
     /// Connects to the lab at `socket`.
     pub(crate) async fn connect(socket: &Path) -> Result<Link> {
         let stream = UnixStream::connect(socket).await.with_context(|| {

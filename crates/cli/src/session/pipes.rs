@@ -11,8 +11,11 @@ use tokio::sync::mpsc;
 /// Pieces that wait in either direction.
 const PIECES_MAX: usize = 8;
 
-/// What is typed or piped in. The channel ends with standard input.
-pub(crate) fn input() -> mpsc::Receiver<Vec<u8>> {
+/// What is typed or piped in, in pieces; ends with standard input.
+pub(crate) type Input = mpsc::Receiver<Vec<u8>>;
+
+/// Begins to read standard input; once in a program.
+pub(crate) fn input() -> Input {
     let (sender, receiver) = mpsc::channel(PIECES_MAX);
     // This thread ends with the input or with the program: a read cannot be called off.
     std::thread::spawn(move || {

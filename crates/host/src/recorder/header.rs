@@ -82,7 +82,8 @@ pub(crate) fn header(
         determinism_version: DETERMINISM_VERSION,
         label: spec.image_label(),
         image: image_hash,
-        created_unix_ms: crate::process::unix_ns() / 1_000_000,
+        // A machine with a clock of its own has no time of this computer in its recording.
+        created_unix_ms: spec.rtc_ns.unwrap_or_else(crate::process::unix_ns) / 1_000_000,
         memory_bytes: config.memory_bytes,
         harts: config.harts,
         sv48: config.sv48,
