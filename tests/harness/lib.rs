@@ -8,6 +8,7 @@ pub mod guest;
 pub mod image;
 pub mod ours;
 pub mod qemu;
+pub mod recording;
 pub mod rng;
 
 pub use rng::Rng;

@@ -24,7 +24,7 @@ use crate::branch::BranchId;
 use crate::screen::Derived;
 
 #[cfg(unix)]
-pub use behind::{Finished, Job, Keyframer};
+pub use behind::{Finished, Job, Keyframer, KeyframerError};
 pub use load::{KeyframeError, Near, load};
 
 /// A machine's whole state at an instant. All but the first one of a timeline are a cache.

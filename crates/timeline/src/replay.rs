@@ -24,6 +24,7 @@ use stackvm_machine::{ConfigError, Instant, Machine, MachineConfig, Output, Watc
 use thiserror::Error;
 
 use crate::branch::BranchId;
+use crate::header::ConfigureError;
 use crate::keyframe::KeyframeError;
 use crate::position::Position;
 use crate::screen::{Derived, Screens};
@@ -32,14 +33,15 @@ use config::Configuration;
 use kept::KeptStates;
 use path::Path;
 
-pub use config::machine_config;
-
 /// Why a replay cannot go on.
 #[derive(Debug, Error)]
 pub enum ReplayError {
     /// The timeline cannot be read.
     #[error(transparent)]
     Open(#[from] OpenError),
+    /// What the machine was made from is not there any more.
+    #[error(transparent)]
+    Configure(#[from] ConfigureError),
     /// A keyframe's state is none that a machine could be in.
     #[error("the keyframe at {at} cannot be used")]
     Keyframe {
@@ -229,7 +231,7 @@ impl Replay {
     /// A machine that goes its own way from here. This replay is not touched.
     ///
     /// # Errors
-    /// [`ReplayError::Open`] when kernel, initial RAM disk or firmware cannot be read, which a
+    /// [`ReplayError::Configure`] when kernel, initial RAM disk or firmware cannot be read, which a
     /// reset needs.
     pub fn depart(&mut self) -> Result<Departure, ReplayError> {
         let frozen = self.machine.freeze();

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use stackvm_machine::instant::Ticks;
 use stackvm_machine::{ConsoleId, Instant, Output};
 
 use super::text::{Line, LineFinder, Pattern};
@@ -12,6 +13,9 @@ use crate::branch::BranchId;
 use crate::position::Position;
 use crate::replay::{Replay, ReplayError};
 use crate::track::TrackEvent;
+
+/// Virtual time that is computed at once where the track ends.
+const STRETCH: Ticks = Ticks::from_ns(100_000_000);
 
 /// A line that a terminal showed.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -54,8 +58,10 @@ pub fn console(
 ) -> Result<(), ReplayError> {
     let timeline = replay.timeline().clone();
     let begin = timeline.begin(branch);
-    let mut search = Search { console, pattern, streams: BTreeMap::new(), visit, goes_on: true };
     let mut reached = begin;
+    let streams = BTreeMap::new();
+    let part = (timeline.path(branch)[0].branch, begin);
+    let mut search = Search { console, pattern, part, streams, visit, goes_on: true };
     for part in timeline.path(branch) {
         search.begin_part(part.branch, reached);
         for item in timeline.track(part.branch) {
@@ -97,6 +103,8 @@ pub fn console(
 struct Search<'a> {
     console: Option<ConsoleId>,
     pattern: &'a Pattern,
+    /// The branch that outputs are of, and since when.
+    part: (BranchId, Instant),
     streams: BTreeMap<ConsoleId, Stream>,
     visit: &'a mut dyn FnMut(Hit) -> bool,
     goes_on: bool,
@@ -105,27 +113,23 @@ struct Search<'a> {
 impl Search<'_> {
     /// Outputs are those of another branch from now on.
     fn begin_part(&mut self, branch: BranchId, at: Instant) {
+        self.part = (branch, at);
         for stream in self.streams.values_mut() {
             stream.slices.push((branch, at, at, stream.bytes));
         }
-        self.streams.entry(ConsoleId::Serial).or_insert_with(|| Stream {
-            finder: LineFinder::new(self.pattern.clone()),
-            bytes: 0,
-            slices: vec![(branch, at, at, 0)],
-        });
     }
 
     fn read(&mut self, console: ConsoleId, bytes: &[u8], at: Instant) {
         if self.console.is_some_and(|only| only != console) || !self.goes_on {
             return;
         }
-        let first = self.streams[&ConsoleId::Serial].slices[0];
+        let (branch, since) = self.part;
         let stream = self.streams.entry(console).or_insert_with(|| Stream {
             finder: LineFinder::new(self.pattern.clone()),
             bytes: 0,
-            slices: vec![(first.0, first.1, first.1, 0)],
+            slices: vec![(branch, since, since, 0)],
         });
-        let (branch, _, last, _) = *stream.slices.last().expect("never empty");
+        let (.., last, _) = *stream.slices.last().expect("never empty");
         if at > last {
             stream.slices.push((branch, last, at, stream.bytes));
         }

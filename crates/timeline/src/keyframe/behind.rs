@@ -11,8 +11,10 @@ use rustix::time::{ClockId, clock_gettime};
 use stackvm_machine::Frozen;
 use stackvm_machine::persist::StateTrees;
 use stackvm_store::{Chunks, PackError, PackWriter};
+use thiserror::Error;
 
 use super::{Keyframe, Place, write};
+use crate::journal::{self, JournalError, VerifiedPack};
 use crate::screen::Derived;
 
 /// A keyframe to write.
@@ -32,12 +34,31 @@ pub struct Job {
 pub struct Finished {
     /// The keyframe.
     pub keyframe: Keyframe,
-    /// Its pack.
-    pub pack: PathBuf,
+    /// Its pack, which was read back.
+    pub pack: VerifiedPack,
+    /// The pack's file.
+    pub path: PathBuf,
     /// The pack's size.
     pub pack_bytes: u64,
     /// CPU time it took.
     pub cpu: Duration,
+}
+
+/// Why a keyframe could not be written.
+#[derive(Debug, Error)]
+pub enum KeyframerError {
+    /// While writing.
+    #[error(transparent)]
+    Write(#[from] PackError),
+    /// What was written is not what is read back.
+    #[error(transparent)]
+    ReadBack(#[from] JournalError),
+}
+
+impl From<std::io::Error> for KeyframerError {
+    fn from(error: std::io::Error) -> KeyframerError {
+        KeyframerError::Write(error.into())
+    }
 }
 
 /// Writes one keyframe after another, each as its difference from the one before.
@@ -45,7 +66,7 @@ pub struct Keyframer {
     known: Arc<dyn Chunks>,
     /// Trees of the last keyframe that was written.
     last: Option<StateTrees>,
-    running: Option<JoinHandle<Result<(Finished, StateTrees), PackError>>>,
+    running: Option<JoinHandle<Result<(Finished, StateTrees), KeyframerError>>>,
 }
 
 impl Keyframer {
@@ -93,7 +114,7 @@ impl Keyframer {
     ///
     /// # Errors
     /// The pack could not be written and is not there.
-    pub fn take_finished(&mut self) -> Option<Result<Finished, PackError>> {
+    pub fn take_finished(&mut self) -> Option<Result<Finished, KeyframerError>> {
         if self.running.as_ref().is_some_and(JoinHandle::is_finished) { self.wait() } else { None }
     }
 
@@ -101,7 +122,7 @@ impl Keyframer {
     ///
     /// # Errors
     /// As [`Keyframer::take_finished`].
-    pub fn wait(&mut self) -> Option<Result<Finished, PackError>> {
+    pub fn wait(&mut self) -> Option<Result<Finished, KeyframerError>> {
         let result = match self.running.take()?.join() {
             Ok(result) => result,
             Err(panic) => std::panic::resume_unwind(panic),
@@ -122,7 +143,7 @@ impl Drop for Keyframer {
     fn drop(&mut self) {
         // A pack that nobody will add.
         if let Some(Ok(finished)) = self.wait() {
-            let _ = fs::remove_file(finished.pack);
+            let _ = fs::remove_file(finished.path);
         }
     }
 }
@@ -131,7 +152,7 @@ fn write_pack(
     job: &Job,
     mut before: Option<StateTrees>,
     known: &dyn Chunks,
-) -> Result<(Finished, StateTrees), PackError> {
+) -> Result<(Finished, StateTrees), KeyframerError> {
     let start = thread_cpu();
     let mut trees = before.clone().unwrap_or_else(|| StateTrees::new(job.frozen.config()));
     let mut pack = PackWriter::new(BufWriter::new(File::create_new(&job.pack)?));
@@ -143,8 +164,10 @@ fn write_pack(
     file.sync_all()?;
     let pack_bytes = file.metadata()?.len();
     sync_folder_of(&job.pack)?;
+    let pack = journal::verify_pack(&job.pack)?;
     let cpu = thread_cpu().saturating_sub(start);
-    Ok((Finished { keyframe, pack: job.pack.clone(), pack_bytes, cpu }, trees))
+    let path = job.pack.clone();
+    Ok((Finished { keyframe, pack, path, pack_bytes, cpu }, trees))
 }
 
 /// Makes a new file's name safe against a power loss.

@@ -23,6 +23,8 @@ const READ_WORK: u64 = 20_000_000;
 /// See [`Replay::seek`].
 pub(super) fn seek(replay: &mut Replay, to: Position) -> Result<(), ReplayError> {
     let path = Path::new(replay.timeline.clone(), to.branch);
+    // Nothing is before the recording.
+    let to = Position { at: to.at.max(replay.timeline.begin(to.branch)), ..to };
     let goal = Target::new(&path, to);
     let here = replay.position();
     // A place on the old path is one on the new path if the branches are.
@@ -119,7 +121,7 @@ fn best_start(replay: &Replay, target: &Target, here: Option<Place>) -> Start {
             let Position { branch, at, .. } = path.parts()[part];
             let limit = path.limit(part);
             let entries = if part == target.part { target.entries.unwrap_or(limit) } else { limit };
-            // Entries count before instants do: the last state that has not too many of either.
+            // At the last instant some may have too many entries.
             let mut place = Place { branch, at: at.min(target.to.at), entries };
             loop {
                 let state = replay.kept.last_before(place)?;
@@ -139,15 +141,12 @@ fn best_start(replay: &Replay, target: &Target, here: Option<Place>) -> Start {
     let kept = kept.filter(|state| {
         Some(order(state.place)) > here_order && ahead(state.frozen.retired(), THAW_WORK)
     });
-    let keyframe = keyframe.filter(|(_, keyframe, place)| {
-        let worth = match &kept {
-            Some(state) => {
-                let work = keyframe.retired.checked_sub(state.frozen.retired());
-                order(*place) > order(state.place) && work.is_none_or(|work| work > READ_WORK)
-            }
-            None => Some(order(*place)) > here_order && ahead(keyframe.retired, READ_WORK),
-        };
-        worth
+    let keyframe = keyframe.filter(|(_, keyframe, place)| match &kept {
+        Some(state) => {
+            let work = keyframe.retired.checked_sub(state.frozen.retired());
+            order(*place) > order(state.place) && work.is_none_or(|work| work > READ_WORK)
+        }
+        None => Some(order(*place)) > here_order && ahead(keyframe.retired, READ_WORK),
     });
     match (keyframe, kept) {
         (Some((index, ..)), _) => Start::Keyframe(index),

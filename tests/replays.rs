@@ -1,0 +1,379 @@
+//! Recorded machines compute the same again: from every keyframe, to every instant, in any order,
+//! on every branch.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use stackvm_machine::devices::disk::MemorySource;
+use stackvm_machine::instant::Ticks;
+use stackvm_machine::{ConsoleId, DiskConfig, Firmware, Input, Instant, MachineConfig, Stop};
+use stackvm_tests::Rng;
+use stackvm_tests::guest::{self, Level};
+use stackvm_tests::recording::{Recording, Witness};
+use stackvm_timeline::ask::{self, Case, Pattern};
+use stackvm_timeline::replay::{Reached, Replay, ReplayError};
+use stackvm_timeline::{BranchId, Event, Position, Timeline};
+
+const MS: u64 = 1_000_000;
+
+fn config(name: &str, harts: u32, definitions: &[&str]) -> MachineConfig {
+    let mut all = vec![format!("HARTS={harts}")];
+    all.extend(definitions.iter().map(|&definition| definition.to_owned()));
+    let bytes = (0..64).flat_map(|sector| [sector; 512]).collect();
+    let source = Arc::new(MemorySource::new(bytes));
+    MachineConfig {
+        memory_bytes: 32 << 20,
+        harts,
+        kernel: Some(Arc::new(guest::compile(name, Level::Machine, &all))),
+        firmware: Some(Firmware::None),
+        disks: vec![DiskConfig { source, read_only: false, serial: "numbered".into() }],
+        ..MachineConfig::default()
+    }
+}
+
+/// Types at random instants, and takes keyframes and looks at random ones, until `end`.
+fn wander(recording: &mut Recording, rng: &mut Rng, end: Instant) {
+    loop {
+        let pause = match rng.below(4) {
+            0 => rng.below(20),
+            1 => rng.below(50_000),
+            _ => rng.below(8 * MS * 16),
+        };
+        let until = (recording.machine().now() + Ticks::new(pause)).min(end);
+        if recording.run(until) != Stop::Until || until == end {
+            return;
+        }
+        match rng.below(10) {
+            0 => recording.keyframe(),
+            1..=3 => recording.witness(),
+            4 => {
+                let (columns, rows) = (20 + rng.below(100) as u16, 5 + rng.below(40) as u16);
+                let console = ConsoleId::Hvc(0);
+                recording.put(Event::Input(Input::Resize { console, columns, rows }));
+            }
+            5 => {
+                let ticks = 1 << rng.below(7);
+                recording.put(Event::Input(Input::Rate { ticks }));
+            }
+            6 => {
+                // Several at one instant; their order is what counts.
+                recording.serial("a");
+                recording.witness();
+                recording.serial("b");
+                recording.keyframe();
+                recording.serial("c");
+            }
+            _ => {
+                let length = 1 + rng.below(3);
+                let letter = |rng: &mut Rng| char::from(b'A' + rng.below(26) as u8);
+                let text: String = (0..length).map(|_| letter(rng)).collect();
+                recording.serial(&text);
+            }
+        }
+    }
+}
+
+/// Seeks to every witness in random order, some of them twice, and compares.
+fn check_witnesses(timeline: &Arc<Timeline>, witnesses: &[Witness], rng: &mut Rng) {
+    let mut replay = Replay::new(timeline.clone()).expect("a replay");
+    for _ in 0..witnesses.len() * 2 {
+        let witness = &witnesses[rng.below(witnesses.len() as u64) as usize];
+        replay.seek(witness.position).expect("a recorded place");
+        assert_eq!(replay.position().at, witness.position.at);
+        assert_eq!(replay.digest(), witness.digest, "at {:?}", witness.position);
+        assert_eq!(replay.screens().derived(), witness.derived, "at {:?}", witness.position);
+        if rng.below(4) == 0 {
+            // Some way on, so that the next one starts from elsewhere.
+            let until = replay.position().at + Ticks::new(rng.below(4 * MS * 16));
+            replay.run(until, &mut |_, _| {}).expect("a recorded stretch");
+        }
+    }
+}
+
+/// Runs from the beginning to the end of each branch in random pieces: every witness is passed.
+fn check_straight(timeline: &Arc<Timeline>, witnesses: &[Witness], rng: &mut Rng) {
+    for branch in (0..timeline.branches().len() as u32).map(BranchId) {
+        let mut replay = Replay::new(timeline.clone()).expect("a replay");
+        let begin = timeline.begin(branch);
+        replay.seek(Position { branch, at: begin, entries: Some(0) }).expect("the beginning");
+        let mut own: Vec<_> = witnesses.iter().filter(|w| w.position.branch == branch).collect();
+        own.sort_by_key(|witness| (witness.position.at, witness.position.entries));
+        for witness in own {
+            while replay.position().at < witness.position.at {
+                let left = witness.position.at.since(replay.position().at).get();
+                let until = replay.position().at + Ticks::new(1 + rng.below(left));
+                // Up to right before it: entries of its instant come one by one.
+                let until = until.min(witness.position.at - Ticks::new(1));
+                if until <= replay.position().at {
+                    break;
+                }
+                replay.run(until, &mut |_, _| {}).expect("a recorded stretch");
+            }
+            while replay.position() < witness.position {
+                let reached = if replay.position().at < witness.position.at {
+                    replay.step_instruction(&mut |_, _| {})
+                } else {
+                    replay.step_entry(&mut |_, _| {})
+                };
+                assert_eq!(reached.expect("a recorded stretch"), Reached::Until);
+            }
+            if replay.position() == witness.position {
+                assert_eq!(replay.digest(), witness.digest, "at {:?}", witness.position);
+            }
+        }
+        while replay.run(Instant::MAX, &mut |_, _| {}).expect("the rest") != Reached::End {}
+        assert_eq!(replay.position().at, timeline.branches()[branch.0 as usize].end);
+        replay.verify(branch, &mut |_| true).expect("what was recorded");
+    }
+}
+
+fn check(folder: &Path, name: &str, config: &MachineConfig, seed: u64) {
+    let mut rng = Rng::new(seed);
+    let mut recording = Recording::start(folder, &format!("{name}-{seed}"), config);
+    wander(&mut recording, &mut rng, Instant::from_ns(60 * MS));
+    recording.witness();
+    for branch in 0..3 {
+        let from = rng.below(recording.witnesses.len() as u64) as usize;
+        let from = recording.witnesses[from].position;
+        recording.branch(&format!("branch-{branch}"), from);
+        recording.witness();
+        let end = recording.machine().now() + Ticks::from_ns(20 * MS);
+        wander(&mut recording, &mut rng, end);
+        recording.witness();
+    }
+    let (folder, witnesses) = recording.end();
+    let timeline = Arc::new(Timeline::open(&folder).expect("a timeline"));
+    check_witnesses(&timeline, &witnesses, &mut rng);
+    check_straight(&timeline, &witnesses, &mut rng);
+}
+
+#[test]
+fn random_recordings_compute_the_same_again() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for harts in [1, 4] {
+        let config = config("worker", harts, &[]);
+        for seed in 0..4 {
+            check(folder.path(), &format!("worker-{harts}"), &config, seed);
+        }
+    }
+    // Every register of every device, with a disk that is written.
+    let config = MachineConfig {
+        nics: 1,
+        consoles: 2,
+        ports: vec!["one".into(), "two".into()],
+        ..config("monkey", 1, &["SEED=1", "ROUNDS=2000000"])
+    };
+    check(folder.path(), "monkey", &config, 1);
+}
+
+/// A machine that is off is switched on anew; one that went off for good ends its branch.
+#[test]
+fn resets_and_the_end() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut recording = Recording::start(folder.path(), "resets", &config("worker", 4, &[]));
+    let step = |recording: &mut Recording, text: &str| {
+        recording.serial(text);
+        let until = recording.machine().now() + Ticks::from_ns(10 * MS);
+        let stop = recording.run(until);
+        recording.witness();
+        stop
+    };
+    assert_eq!(step(&mut recording, "one"), Stop::Until);
+    recording.keyframe();
+    assert_eq!(step(&mut recording, "r"), Stop::Reset);
+    recording.put(Event::Reset { seed: 7, rtc_ns: 8 });
+    recording.witness();
+    assert_eq!(step(&mut recording, "two"), Stop::Until);
+    recording.keyframe();
+    // The button, while it is busy; and a network frame to nowhere.
+    recording.serial("busy");
+    recording.put(Event::Reset { seed: 9, rtc_ns: 10 });
+    recording
+        .put(Event::Input(Input::Frame { nic: stackvm_machine::NicId(0), bytes: vec![1; 60] }));
+    assert_eq!(step(&mut recording, "xq"), Stop::PowerOff { code: 0 });
+    let (journal, witnesses) = recording.end();
+    let timeline = Arc::new(Timeline::open(&journal).expect("a timeline"));
+    let mut rng = Rng::new(1);
+    check_witnesses(&timeline, &witnesses, &mut rng);
+    check_straight(&timeline, &witnesses, &mut rng);
+    // The configuration that a reset on a branch begins from is that of the last one.
+    let mut replay = Replay::new(timeline).expect("a replay");
+    let config = |replay: &mut Replay| replay.depart().expect("a machine").config;
+    assert_eq!((config(&mut replay).seed, config(&mut replay).kernel.is_some()), (0, true));
+    replay.seek(witnesses[4].position).expect("a recorded place");
+    assert_eq!((config(&mut replay).seed, config(&mut replay).rtc_ns), (7, 8));
+}
+
+#[test]
+fn what_happened_in_a_gap_is_not_needed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut recording = Recording::start(folder.path(), "gap", &config("worker", 1, &[]));
+    let mut rng = Rng::new(5);
+    wander(&mut recording, &mut rng, Instant::from_ns(10 * MS));
+    recording.gap("later", |machine| {
+        machine.input(Input::Console { console: ConsoleId::Serial, bytes: b"secret".to_vec() });
+        machine.run(machine.now() + Ticks::from_ns(20 * MS));
+    });
+    recording.witness();
+    let end = recording.machine().now() + Ticks::from_ns(20 * MS);
+    wander(&mut recording, &mut rng, end);
+    recording.witness();
+    let (journal, witnesses) = recording.end();
+    let timeline = Arc::new(Timeline::open(&journal).expect("a timeline"));
+    check_witnesses(&timeline, &witnesses, &mut rng);
+    check_straight(&timeline, &witnesses, &mut rng);
+}
+
+/// A machine that departs has the future that its recording had.
+#[test]
+fn who_departs_and_does_the_same_gets_the_same() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut recording = Recording::start(folder.path(), "depart", &config("worker", 4, &[]));
+    recording.serial("one");
+    recording.run(Instant::from_ns(3 * MS));
+    recording.witness();
+    recording.serial("two");
+    recording.run(Instant::from_ns(9 * MS));
+    recording.witness();
+    let timeline = recording.timeline();
+    let mut replay = Replay::new(timeline).expect("a replay");
+    replay.seek(recording.witnesses[1].position).expect("a recorded place");
+    let mut departure = replay.depart().expect("a machine");
+    let input = Input::Console { console: ConsoleId::Serial, bytes: b"two".to_vec() };
+    departure.machine.input(input);
+    departure.machine.run(Instant::from_ns(9 * MS));
+    assert_eq!(departure.machine.digest(), recording.witnesses[2].digest);
+    assert_eq!(replay.digest(), recording.witnesses[1].digest, "the replay stays where it was");
+}
+
+/// Something happened to the machine that is not in the log: where it shows is named.
+#[test]
+fn a_divergence_is_named() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let check = |name: &str, change: &dyn Fn(&mut stackvm_machine::Machine), expected: &str| {
+        let mut recording = Recording::start(folder.path(), name, &config("worker", 4, &[]));
+        recording.serial("one");
+        recording.run(Instant::from_ns(5 * MS));
+        recording.keyframe();
+        let fine = recording.position();
+        recording.witness();
+        recording.run(Instant::from_ns(6 * MS));
+        recording.tamper(change);
+        recording.keyframe();
+        let wrong = recording.position();
+        recording.run(Instant::from_ns(8 * MS));
+        recording.keyframe();
+        let timeline = recording.timeline();
+        let mut replay = Replay::new(timeline).expect("a replay");
+        let error = replay.verify(BranchId::TRUNK, &mut |_| true).expect_err("it differs");
+        let ReplayError::Diverged { at, fine_until, component } = &error else {
+            panic!("{error}");
+        };
+        assert_eq!((*at, *fine_until), (wrong.at, fine.at));
+        assert_eq!(component, expected);
+        // Up to there it plays.
+        replay.seek(fine).expect("a place before");
+        assert_eq!(replay.digest(), recording.witnesses[1].digest);
+        let mut replay = Replay::new(recording.timeline()).expect("a replay");
+        let found = replay.run(Instant::MAX, &mut |_, _| {}).expect_err("it differs");
+        assert_eq!(found.to_string(), error.to_string());
+    };
+    let typed = |machine: &mut stackvm_machine::Machine| {
+        machine.input(Input::Console { console: ConsoleId::Serial, bytes: b"x".to_vec() });
+    };
+    check("typed", &typed, "UART");
+    let slower = |machine: &mut stackvm_machine::Machine| {
+        machine.input(Input::Rate { ticks: 32 });
+    };
+    check("slower", &slower, "turns of the harts");
+}
+
+/// Text in what was printed is found with the exact instant, whether or not there is a track.
+#[test]
+fn text_is_found_with_its_instant() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut recording = Recording::start(folder.path(), "text", &config("echo", 1, &[]));
+    for (at, text) in [(2, "he"), (4, "llo "), (6, "world\n"), (8, "hello again\n")] {
+        recording.run(Instant::from_ns(at * MS));
+        recording.serial(text);
+    }
+    recording.run(Instant::from_ns(10 * MS));
+    recording.branch(
+        "other",
+        Position { branch: BranchId::TRUNK, at: Instant::from_ns(5 * MS), entries: None },
+    );
+    recording.serial("there\n");
+    recording.run(Instant::from_ns(10 * MS));
+    let timeline = recording.timeline();
+    let mut replay = Replay::new(timeline).expect("a replay");
+    let mut check = |branch: u32, text: &str, expected: &[(&str, u64)]| {
+        let pattern = Pattern::new(text, Case::Ignored).expect("a pattern");
+        let mut hits = Vec::new();
+        let mut visit = |hit| {
+            hits.push(hit);
+            true
+        };
+        let branch = BranchId(branch);
+        ask::console(&mut replay, branch, None, &pattern, &mut visit).expect("an answer");
+        let mut found = Vec::new();
+        for hit in &hits {
+            let exact = ask::exact_instant(&mut replay, hit).expect("an answer");
+            assert!(exact <= hit.at && replay.position().at == exact, "{exact}, {hit:?}");
+            found.push((hit.line.as_str(), exact.ns() / MS));
+        }
+        assert_eq!(found, expected, "{text}");
+    };
+    check(0, "hello", &[("HELLO WORLD", 4), ("HELLO AGAIN", 8)]);
+    check(0, "lo wor", &[("HELLO WORLD", 6)]);
+    check(0, "ready", &[("ready", 0)]);
+    check(0, "there", &[]);
+    check(1, "lo there", &[("HELLO THERE", 5)]);
+    check(1, "world", &[]);
+}
+
+/// Every store to an address is named, with who did it.
+#[test]
+fn stores_to_an_address_are_found() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = config("worker", 4, &[]);
+    let mut recording = Recording::start(folder.path(), "stores", &config);
+    for at in 1..5 {
+        recording.run(Instant::from_ns(at * 5 * MS));
+        recording.serial("a");
+    }
+    recording.run(Instant::from_ns(40 * MS));
+    let timeline = recording.timeline();
+    // Somewhere in what hart 2 stirs: pages that change, found without knowing their address.
+    let mut replay = Replay::new(timeline.clone()).expect("a replay");
+    let page = |replay: &mut Replay, at: u64| {
+        let at = Instant::from_ns(at * MS);
+        replay.seek(Position { branch: BranchId::TRUNK, at, entries: None }).expect("a place");
+        replay.depart().expect("a machine").machine.freeze()
+    };
+    let (early, late) = (page(&mut replay, 4), page(&mut replay, 39));
+    let changed = (1..early.ram().pages())
+        .rev()
+        .find(|&page| early.ram().page(page) != late.ram().page(page))
+        .expect("it worked");
+    let start = 0x8000_0000 + u64::from(changed) * 4096;
+    let mut stores = Vec::new();
+    let mut visit = |store: ask::Store| {
+        stores.push(store);
+        true
+    };
+    let range = start..start + 8;
+    ask::stores(&mut replay, BranchId::TRUNK, range.clone(), &mut visit, &mut |_| true)
+        .expect("an answer");
+    assert!(stores.len() >= 4, "{stores:?}");
+    for pair in stores.windows(2) {
+        assert!(pair[0].at < pair[1].at);
+        assert_eq!(pair[0].store.new, pair[1].store.old);
+    }
+    let (first, last) = (&stores[0].store, &stores[stores.len() - 1].store);
+    let mut bytes = [0; 8];
+    let at = stores[stores.len() - 1].at;
+    replay.seek(at).expect("a recorded place");
+    replay.machine().ram().read(start, &mut bytes).expect("RAM");
+    assert_eq!(bytes.as_slice(), last.new.as_slice());
+    assert_ne!(first.old, last.new);
+}
