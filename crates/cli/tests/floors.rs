@@ -7,6 +7,26 @@ use std::path::{Path, PathBuf};
 /// Crates whose results must be the same everywhere: no I/O, clocks, threads, host randomness.
 const FIRST_FLOOR: [&str; 2] = ["riscv", "machine"];
 
+/// Crates of the recording: their formats are as pure, and only these files and folders of them
+/// do I/O, start threads or read clocks.
+const RECORDING: [(&str, &[&str]); 2] = [
+    ("store", &["local.rs", "local/", "chunks/file.rs", "pack/worker.rs"]),
+    (
+        "timeline",
+        &[
+            "journal.rs",
+            "journal/",
+            "vmcast/write.rs",
+            "keyframe/behind.rs",
+            // Where an image's files lie, on a host that has files.
+            "header.rs",
+            "header/machine.rs",
+            // Only in tests.
+            "testing.rs",
+        ],
+    ),
+];
+
 /// External crates the first floor may name directly, all together.
 const FIRST_FLOOR_EXTERNAL_MAX: usize = 10;
 
@@ -156,6 +176,33 @@ fn the_first_floor_is_pure() {
         }
     }
     assert_none(broken, "the first floor is a pure function of its inputs");
+}
+
+#[test]
+fn the_formats_of_the_recording_are_pure() {
+    let mut broken = Vec::new();
+    for (name, back_ends) in RECORDING {
+        let folder = root().join("crates").join(name).join("src");
+        for path in product_sources(name) {
+            let inside = path.strip_prefix(&folder).expect("it is in there").to_string_lossy();
+            let is_back_end = |part: &&str| match part.strip_suffix('/') {
+                Some(_) => inside.starts_with(part),
+                None => inside == *part,
+            };
+            if back_ends.iter().any(is_back_end) {
+                continue;
+            }
+            let text = read(&path);
+            for (number, line) in code_lines(&text) {
+                // A length of time is not a clock.
+                let line = line.replace("std::time::Duration", "Duration");
+                for (word, why) in FORBIDDEN.into_iter().filter(|(word, _)| line.contains(word)) {
+                    broken.push(format!("{}:{number}: {word}: {why}", path.display()));
+                }
+            }
+        }
+    }
+    assert_none(broken, "only the back ends of store and timeline touch the host");
 }
 
 #[test]
