@@ -181,7 +181,9 @@ impl Process {
 
     /// Closes the child's copies of the original's descriptors.
     fn let_go(&mut self, twin: &Twin) -> Result<(), StartError> {
-        self.signal_ids.drain(..).for_each(|id| drop(signal_hook::low_level::unregister(id)));
+        self.signal_ids.drain(..).for_each(|id| {
+            signal_hook::low_level::unregister(id);
+        });
         self.clients.clear();
         self.execs.clear();
         self.controls.clear();

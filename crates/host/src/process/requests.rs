@@ -85,7 +85,10 @@ impl Process {
                 Some(recorder) => recorder.take_keyframe(token),
                 None => Err("the machine is not recorded".into()),
             };
-            return asked.inspect_err(|_| drop(self.controls.remove(&token)));
+            if asked.is_err() {
+                self.controls.remove(&token);
+            }
+            return asked;
         }
         let now = self.lab.now();
         self.lab.recorders().sync(now)?;
