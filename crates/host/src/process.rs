@@ -199,7 +199,7 @@ impl Process {
                 }
                 LabEvent::Stalled { reason } => {
                     self.retry_wall_ns = self.wall_ns() + RETRY_NS;
-                    eprintln!("stalled: {reason}");
+                    log(&format!("stalled: {reason}"));
                     self.set_state(State::Stalled { reason });
                 }
             }
@@ -321,7 +321,7 @@ impl Process {
     }
 
     fn net_ended(&mut self, error: &NetError) {
-        eprintln!("{error}");
+        log(&format!("{error}"));
         self.net = None;
         self.tell_all(&Event::Notice { message: error.to_string() });
     }
@@ -378,6 +378,11 @@ impl Process {
 pub(crate) fn unix_ns() -> u64 {
     let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     since_1970.map_or(0, |age| u64::try_from(age.as_nanos()).unwrap_or(u64::MAX))
+}
+
+/// Writes a line to the machine's log, for which the disk may have no room.
+fn log(words: &str) {
+    let _ = writeln!(std::io::stderr(), "{words}");
 }
 
 /// Writes to a standard stream, of which the reader may be gone.

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::Instant as WallInstant;
 
 use super::clients::Client;
-use super::{FAREWELL, Process};
+use super::{FAREWELL, Process, log};
 use crate::lab::Actor;
 use crate::machines::{JOURNAL_FOLDER, Left, Lifetime, SOCKET_FILE, STOPPED_FILE};
 use crate::protocol::{State, StopReason};
@@ -30,7 +30,7 @@ impl Process {
             Err(message) => StopReason::Failed { message },
         };
         if let StopReason::Failed { message } = &reason {
-            eprintln!("{message}");
+            log(&message);
         }
         self.answer_recordings();
         self.set_state(State::Stopped(reason.clone()));
@@ -45,7 +45,7 @@ impl Process {
         if self.spec.lifetime == Lifetime::Ephemeral
             && let Err(error) = fs::remove_dir_all(&self.folder)
         {
-            eprintln!("could not remove {}: {error}", self.folder.display());
+            log(&format!("could not remove {}: {error}", self.folder.display()));
         }
         drop(self.clients);
         match reason {

@@ -23,7 +23,7 @@ use stackvm_machine::{Frozen, Input};
 use super::clients::ClientId;
 use super::requests::Refusal;
 use super::start::{self, StartError};
-use super::{Process, make, unix_ns};
+use super::{Process, log, make, unix_ns};
 use crate::exec::ExecKey;
 use crate::guest::GuestEvent;
 use crate::lab::{Actor, FRESH_SCRIPT};
@@ -130,7 +130,7 @@ impl Process {
             -1 => Err(io::Error::last_os_error()),
             0 => {
                 if let Err(error) = self.become_twin(twin, &frozen) {
-                    eprintln!("the fork could not go on: {error}");
+                    log(&format!("the fork could not go on: {error}"));
                     std::process::exit(1);
                 }
                 Ok(Side::Twin)
@@ -267,7 +267,7 @@ impl Process {
             self.fresh = None;
             let message =
                 format!("the fork's guest could not become a machine of its own: {problem}");
-            eprintln!("{message}");
+            log(&message);
             self.tell_all(&crate::protocol::Event::Notice { message });
             self.set_state(State::Running);
         }

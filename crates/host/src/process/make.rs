@@ -11,7 +11,7 @@ use stackvm_timeline::replay::{Departure, Replay};
 use stackvm_timeline::screen::Screens;
 
 use super::start::StartError;
-use super::unix_ns;
+use super::{log, unix_ns};
 use crate::lab::{Actor, FreshIdentity, Lab, rtc_base};
 use crate::machines::{JOURNAL_FOLDER, Lifetime, MachineSpec, STOPPED_FILE, Source};
 use crate::machines::{Left, left};
@@ -72,7 +72,7 @@ fn at_prompt(spec: &MachineSpec, data: &Path) -> Option<(Lab, Prompt)> {
     let prompt = match prompt::open(data, spec) {
         Ok(prompt) => prompt?,
         Err(error) => {
-            eprintln!("{error}; the machine boots instead");
+            log(&format!("{error}; the machine boots instead"));
             return None;
         }
     };

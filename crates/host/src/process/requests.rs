@@ -10,7 +10,7 @@ use crate::protocol::{Power, Reply, Request, StopReason, Tag};
 use stackvm_machine::{ConsoleId, Input};
 
 use super::clients::ClientId;
-use super::{ExecOwner, Process, unix_ns};
+use super::{ExecOwner, Process, log, unix_ns};
 
 /// The number of a control that no client waits for.
 const OWN_CONTROL: u64 = 0;
@@ -67,7 +67,7 @@ impl Process {
                     let failed = |error: AgentError| Reply::Failed { message: error.to_string() };
                     self.reply(client, tag, result.map_or_else(failed, |()| Reply::Done));
                 } else if let Err(error) = result {
-                    eprintln!("could not set the guest's clock: {error}");
+                    log(&format!("could not set the guest's clock: {error}"));
                 }
             }
         }
@@ -260,7 +260,7 @@ impl Process {
         if agent == Agent::Up && std::mem::take(&mut self.clock_is_late) {
             let now = self.lab.now();
             if let Err(error) = self.lab.guest().set_time(unix_ns(), OWN_CONTROL, now) {
-                eprintln!("could not set the guest's clock: {error}");
+                log(&format!("could not set the guest's clock: {error}"));
             }
         }
     }
