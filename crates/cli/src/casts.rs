@@ -47,6 +47,12 @@ pub(crate) fn absolute(file: &Path) -> Result<PathBuf> {
     Ok(folder.join(name))
 }
 
+/// The absolute path of a recording's file; its journal may be named instead.
+pub(crate) fn named(file: &Path) -> Result<PathBuf> {
+    let is_journal = file.extension().is_some_and(|extension| extension == "journal");
+    absolute(&if is_journal { file.with_extension("") } else { file.to_owned() })
+}
+
 /// What is there of a recording.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Found {
@@ -63,9 +69,6 @@ pub(crate) fn newest(file: &Path) -> Result<(Found, PathBuf)> {
     if journal.is_dir() {
         return Ok((Found::Journal, journal));
     }
-    if file.extension().is_some_and(|extension| extension == "journal") && file.is_dir() {
-        return Ok((Found::Journal, file.to_owned()));
-    }
     if file.is_file() {
         return Ok((Found::File, file.to_owned()));
     }
@@ -77,7 +80,7 @@ pub(crate) fn newest(file: &Path) -> Result<(Found, PathBuf)> {
 
 /// Opens a recording as it is now, without writing it.
 pub(crate) fn open(file: &Path) -> Result<Timeline> {
-    Ok(Timeline::open(&newest(file)?.1)?)
+    Ok(Timeline::open(&newest(&named(file)?)?.1)?)
 }
 
 /// Writes the timeline in the journal `folder` to `file`, with progress if it takes long, reads it

@@ -391,7 +391,6 @@ impl Player {
 
         self.write(canvas::LEAVE)?;
         self.screen.suspend();
-        eprintln!("[stackvm] you are at the machine's keyboard, on {name}; Ctrl-] opens a menu");
         let rename = live.renaming();
         let menu =
             Menu::Branch { journal: self.tape.journal().to_owned(), rename: Box::new(rename) };

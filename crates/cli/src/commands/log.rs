@@ -59,15 +59,16 @@ async fn change(
     file: &Path,
     change: impl FnOnce(&mut Journal, &Timeline) -> Result<()>,
 ) -> Result<()> {
+    let file = &casts::named(file)?;
     let (found, newest) = casts::newest(file)?;
     let folder = match found {
         casts::Found::Journal => newest,
-        casts::Found::File => casts::journal_of(&casts::absolute(file)?),
+        casts::Found::File => casts::journal_of(file),
     };
     let owner = casts::owner("log");
     let mut journal = match found {
         casts::Found::Journal => Journal::open(&folder, &owner)?,
-        casts::Found::File => Journal::extend(&folder, &file.canonicalize()?, &owner)?,
+        casts::Found::File => Journal::extend(&folder, file, &owner)?,
     };
     let timeline = journal.timeline()?;
     let changed = change(&mut journal, &timeline);

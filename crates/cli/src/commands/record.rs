@@ -109,8 +109,8 @@ impl Recording {
 
     /// One that goes on: from its journal, or from a finished file.
     fn go_on(file: &Path, end: RecordingEnd) -> Result<Recording> {
-        casts::newest(file)?;
-        let file = casts::absolute(file)?;
+        let file = casts::named(file)?;
+        casts::newest(&file)?;
         let journal = casts::journal_of(&file);
         let owner = casts::owner("record --continue");
         // Whoever else has it is named here, before anything is started.

@@ -17,7 +17,7 @@ use stackvm_timeline::branch::BranchKind;
 use stackvm_timeline::journal::Journal;
 use stackvm_timeline::note::Words;
 use stackvm_timeline::replay::Departure;
-use stackvm_timeline::screen::Screens;
+use stackvm_timeline::screen::{ScreenKind, Screens};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::session::{Link, Peer};
@@ -107,10 +107,19 @@ fn picture(departure: &Departure, entrance: &Entrance) -> Vec<u8> {
         let console = entrance.console;
         screens.event(&stackvm_timeline::Event::Input(Input::Resize { console, columns, rows }));
     }
-    let dump = screens.get(entrance.console).map(|screen| screen.dump()).unwrap_or_default();
+    let screen = screens.get(entrance.console);
+    let dump = screen.map(|screen| screen.dump()).unwrap_or_default();
     // What was on this terminal before goes up, not away.
     let rows = entrance.size.map_or(0, |size| usize::from(size.rows));
-    format!("{}\x1b[H\x1b[2J{dump}", "\n".repeat(rows)).into_bytes()
+    let full_screen = screen.is_some_and(|screen| screen.kind() == ScreenKind::Alternate);
+    // Over the first line until something is drawn there; a full-screen program needs all of it.
+    let banner = if full_screen { String::new() } else { banner(&entrance.branch.name) };
+    format!("{}\x1b[H\x1b[2J{dump}{banner}", "\n".repeat(rows)).into_bytes()
+}
+
+fn banner(branch: &str) -> String {
+    let words = format!("the keyboard is the machine's, on {branch}; Ctrl-] opens a menu");
+    format!("\x1b7\x1b[1;1H\x1b[0;7m[stackvm] {words}\x1b[0m\x1b[K\x1b8")
 }
 
 struct Work {

@@ -47,11 +47,6 @@ impl Picture {
             cursor: cursor.filter(|(column, row)| *column < columns && *row < rows),
         }
     }
-
-    /// Its size: columns and rows.
-    pub(crate) fn size(&self) -> (usize, usize) {
-        (self.rows.iter().map(Vec::len).max().unwrap_or(0), self.rows.len())
-    }
 }
 
 /// Cells from `left` on, not more than `columns`, as text with attributes; blanks at the end are

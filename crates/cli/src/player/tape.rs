@@ -45,10 +45,11 @@ enum State {
 impl Tape {
     /// Opens a recording.
     pub(crate) fn open(file: &Path, keep: Keep) -> Result<Tape> {
-        let (_, newest) = casts::newest(file)?;
+        let file = casts::named(file)?;
+        let (_, newest) = casts::newest(&file)?;
         let timeline = Arc::new(Timeline::open(&newest)?);
         let journal = match &keep {
-            Keep::Back => casts::journal_of(file),
+            Keep::Back => casts::journal_of(&file),
             Keep::As(new) => {
                 if new.exists() || casts::journal_of(new).exists() {
                     return Err(failure(
@@ -63,7 +64,7 @@ impl Tape {
                 std::env::temp_dir().join(name)
             }
         };
-        Ok(Tape { file: file.to_owned(), journal, keep, timeline, state: State::Untouched })
+        Ok(Tape { file, journal, keep, timeline, state: State::Untouched })
     }
 
     /// What is in it.

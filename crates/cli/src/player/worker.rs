@@ -144,6 +144,8 @@ struct Work {
     course: Course,
     /// Where to go next.
     goal: Option<Position>,
+    /// Whether time is to pass, as soon as it can.
+    wanted: Playing,
     /// Since when time passes, and from where; `None` while it does not.
     playing: Option<(Wall, Instant)>,
     ended: bool,
@@ -167,6 +169,7 @@ impl Work {
             views,
             pace,
             goal: None,
+            wanted: Playing::No,
             playing: None,
             ended: false,
             chosen: None,
@@ -220,27 +223,24 @@ impl Work {
         self.done += 1;
         match order {
             Order::Go(to) => self.goal = Some(to),
-            Order::Play(Playing::Yes) => {
-                self.arrive();
+            Order::Play(wanted) => {
+                self.wanted = wanted;
                 self.start_clock();
             }
-            Order::Play(Playing::No) => self.playing = None,
             Order::Step(unit) => {
                 self.arrive();
-                self.playing = None;
+                self.hold();
                 self.step(unit);
             }
             Order::StepBack(unit) => {
                 self.arrive();
-                self.playing = None;
+                self.hold();
                 self.step_back(unit);
             }
             Order::Pace { speed, limit } => {
                 self.pace.set_speed(speed);
                 self.pace.set_limit(limit);
-                if self.playing.is_some() {
-                    self.start_clock();
-                }
+                self.start_clock();
             }
             Order::Show(console) => self.chosen = console,
             Order::Timeline(timeline, to) => {
@@ -251,7 +251,7 @@ impl Work {
             }
             Order::Depart(go) => {
                 self.arrive();
-                self.playing = None;
+                self.hold();
                 match self.replay.as_mut().map(Replay::depart) {
                     Some(Ok(departure)) => go(departure),
                     Some(Err(error)) => self.stick(&error),
@@ -280,9 +280,7 @@ impl Work {
         if let Err(error) = self.try_seek(to) {
             self.stick(&error);
         }
-        if self.playing.is_some() {
-            self.start_clock();
-        }
+        self.start_clock();
         self.show(self.doing());
     }
 
@@ -348,10 +346,14 @@ impl Work {
         self.playing = None;
     }
 
+    /// Lets time pass from here, if it is to and can.
     fn start_clock(&mut self) {
-        if self.problem.is_none() && !self.ended {
-            self.playing = Some((Wall::now(), self.now()));
-        }
+        let can = self.wanted == Playing::Yes && self.problem.is_none() && !self.ended;
+        self.playing = can.then(|| (Wall::now(), self.now()));
+    }
+
+    fn hold(&mut self) {
+        (self.wanted, self.playing) = (Playing::No, None);
     }
 
     fn now(&self) -> Instant {
