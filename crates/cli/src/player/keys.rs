@@ -98,7 +98,8 @@ impl Keys {
                 let sequence = std::mem::take(&mut self.sequence);
                 return special(&sequence);
             }
-            (sequence, _) if sequence.len() >= SEQUENCE_BYTES_MAX => self.sequence.clear(),
+            // Its end is still to come, and is no key either.
+            (sequence, _) if sequence.len() >= SEQUENCE_BYTES_MAX => {}
             _ => self.sequence.push(byte),
         }
         None
@@ -175,6 +176,6 @@ mod tests {
         check("\x1bq", &[Key::Quit]);
         check("\x1b[200~q", &[Key::Quit]);
         check("\x1b[?1;2cq", &[Key::Quit]);
-        check(&format!("\x1b[{}q ", "1".repeat(40)), &[Key::Quit, Key::Pause]);
+        check(&format!("\x1b[{}q ", "1".repeat(40)), &[Key::Pause]);
     }
 }

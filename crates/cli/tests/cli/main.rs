@@ -3,5 +3,8 @@
 mod bad_input;
 mod common;
 mod named;
+mod prompt;
+mod recording;
 mod run;
+mod store;
 mod terminal;

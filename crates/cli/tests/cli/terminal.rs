@@ -16,12 +16,12 @@ use rustix::termios::{Termios, Winsize, tcgetattr, tcsetwinsize};
 /// How long a guest may take to answer.
 const ANSWER_LIMIT: Duration = Duration::from_secs(60);
 /// The menu's key.
-const MENU: &str = "\x1d";
+pub(crate) const MENU: &str = "\x1d";
 /// The end of the prompt of `tiny`.
-const PROMPT: &str = "# ";
+pub(crate) const PROMPT: &str = "# ";
 
 /// The binary in a terminal of its own.
-struct Terminal {
+pub(crate) struct Terminal {
     child: Child,
     keyboard: File,
     slave: OwnedFd,
@@ -30,7 +30,7 @@ struct Terminal {
 }
 
 impl Terminal {
-    fn start(home: &Home, args: &[&str]) -> Terminal {
+    pub(crate) fn start(home: &Home, args: &[&str]) -> Terminal {
         let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a pty");
         grantpt(&master).expect("grantpt");
         unlockpt(&master).expect("unlockpt");
@@ -70,12 +70,12 @@ impl Terminal {
         Terminal { child, keyboard, slave, screen, before }
     }
 
-    fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.screen.lock().expect("screen")).into_owned()
     }
 
     /// Waits for text; returns the screen up to its end, and forgets it.
-    fn expect(&self, text: &str) -> String {
+    pub(crate) fn expect(&self, text: &str) -> String {
         let start = Instant::now();
         loop {
             {
@@ -91,11 +91,11 @@ impl Terminal {
         }
     }
 
-    fn keys(&mut self, keys: &str) {
+    pub(crate) fn keys(&mut self, keys: &str) {
         self.keyboard.write_all(keys.as_bytes()).expect("type");
     }
 
-    fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).expect("kill");
     }
 
@@ -111,7 +111,7 @@ impl Terminal {
     }
 
     /// Waits for the end; the terminal must be as it was.
-    fn ends_with(mut self, code: i32) {
+    pub(crate) fn ends_with(mut self, code: i32) {
         let start = Instant::now();
         let status = loop {
             if let Some(status) = self.child.try_wait().expect("wait") {
