@@ -19,6 +19,7 @@ use thiserror::Error;
 
 use crate::timeline::OpenError;
 
+pub use read::entries;
 pub(crate) use read::identity;
 pub(crate) use read::read;
 #[cfg(unix)]

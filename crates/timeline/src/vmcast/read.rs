@@ -73,6 +73,15 @@ pub(crate) fn identity(place: &str, source: Arc<dyn ReadAt>) -> Result<(u64, Dig
     Ok((size, Digest::of(&bytes)))
 }
 
+/// Names and sizes in bytes of a file's parts, in their order. `place` names it in errors.
+///
+/// # Errors
+/// See [`OpenError`].
+pub fn entries(place: &str, source: Arc<dyn ReadAt>) -> Result<Vec<(String, u64)>, OpenError> {
+    let directory = Directory::read(place, source, &names::ALL)?;
+    Ok(directory.entries().iter().map(|entry| (entry.name.clone(), entry.bytes)).collect())
+}
+
 fn manifest_bytes(place: &str, directory: &Directory) -> Result<Vec<u8>, OpenError> {
     let entry = directory.entry(names::MANIFEST).ok_or_else(|| missing(place, names::MANIFEST))?;
     directory.read_entry(entry, MANIFEST_BYTES_MAX)

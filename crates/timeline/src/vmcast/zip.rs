@@ -96,6 +96,11 @@ impl Directory {
         Ok(Directory { place: place.to_owned(), source, entries, raw })
     }
 
+    /// All entries, in their order.
+    pub(super) fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
     /// The entry of this name.
     pub(super) fn entry(&self, name: &str) -> Option<&Entry> {
         self.entries.iter().find(|entry| entry.name == name)
