@@ -415,3 +415,6 @@ impl Lab {
         self.events.push_back(LabEvent::Stalled { reason });
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,6 +6,7 @@
 //! talks to them.
 
 pub mod agent;
+pub mod break_in;
 pub mod client;
 pub mod exec;
 pub mod guest;
@@ -13,9 +14,11 @@ pub mod lab;
 pub mod machines;
 pub mod net_user;
 pub mod pacing;
+pub mod past;
 pub mod process;
+pub mod prompt;
 pub mod protocol;
-mod saved;
+mod recorder;
 mod socket;
 
 pub use lab::Lab;

@@ -465,14 +465,14 @@ impl Recorder {
 
     /// The first keyframe is there: makes the journal, or its next branch, and writes what waits.
     fn begun(&mut self, finished: Finished) -> Result<(), JournalError> {
-        let (mut keyframe, pack) = (finished.keyframe.clone(), finished.pack.clone());
+        let Finished { mut keyframe, pack, path, cpu, .. } = finished;
         match (&mut self.journal, self.header.take()) {
             (None, Some(header)) => {
-                let packs = [pack.clone()];
+                let packs = [path.clone()];
                 let made =
                     Journal::create(&self.folder, &header, &packs, &keyframe, &self.owner);
                 // It is linked into the journal now, or of no use.
-                let _ = std::fs::remove_file(&pack);
+                let _ = std::fs::remove_file(&path);
                 match made {
                     Ok(journal) => self.journal = Some(journal),
                     Err(error) => {
@@ -489,12 +489,12 @@ impl Recorder {
                 let (author, kind) = (Actor::Host.name(), BranchKind::Exact);
                 keyframe.branch =
                     journal.begin_branch(origin, keyframe.at, &name, author, kind, unix_ms)?;
-                journal.add_keyframe(&keyframe, &pack)?;
+                journal.add_verified_keyframe(&keyframe, pack)?;
             }
             (None, None) => unreachable!("a recording has a journal or makes one"),
         }
         if let Some(journal) = &self.journal {
-            self.keyframes.grow(journal, &finished);
+            self.keyframes.grow(journal, cpu);
         }
         for waiting in std::mem::take(&mut self.waiting) {
             self.write(waiting)?;

@@ -14,7 +14,7 @@ fn spec(name: &str, lifetime: Lifetime) -> MachineSpec {
 /// A machine that is not running.
 fn make(machines: &Machines, name: &str, lifetime: Lifetime) {
     fs::create_dir(machines.machine_folder(name)).unwrap();
-    machines.write_spec(&spec(name, lifetime)).unwrap();
+    machines.write_spec(&spec(name, lifetime), SPEC_FILE).unwrap();
     drop(machines.lock(name).unwrap());
 }
 
@@ -86,7 +86,7 @@ fn specs_survive_their_file() {
         ..spec("web", Lifetime::Named)
     };
     fs::create_dir(machines.machine_folder("web")).unwrap();
-    machines.write_spec(&spec).unwrap();
+    machines.write_spec(&spec, SPEC_FILE).unwrap();
     assert_eq!(machines.get("web").unwrap(), Listed { spec, status: Status::Off });
 }
 

@@ -94,7 +94,7 @@ fn passt_gives_a_lease() {
     };
     // The offer's `yiaddr`: 14 bytes Ethernet, 20 IPv4, 8 UDP, 16 into BOOTP.
     assert_ne!(offer[58..62], [0; 4]);
-    let pid = net.process.id();
+    let pid = net.process.as_ref().unwrap().id();
     drop(net);
     assert!(!std::path::Path::new(&format!("/proc/{pid}")).exists());
 }

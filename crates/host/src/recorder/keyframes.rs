@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 use stackvm_machine::{Frozen, Machine};
-use stackvm_store::{Chunks, Digest, NoChunks, PackError, ReadError};
+use stackvm_store::{Chunks, Digest, NoChunks, ReadError};
 use stackvm_timeline::{BranchId, Keyframe};
 use stackvm_timeline::cadence::{Activity, Cadence, DISK_BYTES_MAX, Held, Moment, Role, WORK_MIN};
 use stackvm_timeline::cadence::to_drop;
 use stackvm_timeline::journal::{Journal, JournalError};
-use stackvm_timeline::keyframe::{Finished, Job, Keyframer, Place};
+use stackvm_timeline::keyframe::{Finished, Job, Keyframer, KeyframerError, Place};
 use stackvm_timeline::screen::{Derived, Screens};
 
 use super::{Answer, Token, trouble};
@@ -110,7 +110,7 @@ impl Keyframes {
         self.finished(patience).map(|result| result.map_err(|error| cannot_write(&error)))
     }
 
-    fn finished(&mut self, patience: Patience) -> Option<Result<Finished, PackError>> {
+    fn finished(&mut self, patience: Patience) -> Option<Result<Finished, KeyframerError>> {
         match patience {
             Patience::Wait => self.keyframer.wait(),
             Patience::Look => self.keyframer.take_finished(),
@@ -118,11 +118,11 @@ impl Keyframes {
     }
 
     /// It is in the journal: from now on there are others.
-    pub(super) fn grow(&mut self, journal: &Journal, finished: &Finished) {
+    pub(super) fn grow(&mut self, journal: &Journal, cost: Duration) {
         self.first = None;
         // The trees of the last one stay: they are of chunks that the journal has now.
         self.known.become_those_of(journal);
-        self.cadence = Cadence::after(self.taken, finished.cpu);
+        self.cadence = Cadence::after(self.taken, cost);
     }
 
     /// The first one will not be needed.
@@ -181,7 +181,8 @@ impl Keyframes {
         journal: &mut Journal,
         answers: &mut Vec<Answer>,
     ) {
-        let track_bytes = match journal.cut_track() {
+        let cut = journal.reach(machine.now()).and_then(|()| journal.cut_track());
+        let track_bytes = match cut {
             Ok(bytes) => bytes,
             Err(error) => return self.failed(&trouble(&error), answers),
         };
@@ -204,12 +205,13 @@ impl Keyframes {
     ) {
         let Some(finished) = self.finished(patience) else { return };
         let added = finished.map_err(|error| cannot_write(&error)).and_then(|finished| {
-            let added = journal.add_keyframe(&finished.keyframe, &finished.pack);
-            added.map_err(|error| trouble(&error)).map(|()| finished)
+            let Finished { keyframe, pack, cpu, .. } = finished;
+            let added = journal.add_verified_keyframe(&keyframe, pack);
+            added.map_err(|error| trouble(&error)).map(|()| cpu)
         });
         match added {
-            Ok(finished) => {
-                self.cadence = Cadence::after(self.taken, finished.cpu);
+            Ok(cost) => {
+                self.cadence = Cadence::after(self.taken, cost);
                 let done = self.awaited.drain(..).map(|token| Answer { token, result: Ok(()) });
                 answers.extend(done);
                 if thin(journal) {
@@ -275,6 +277,10 @@ impl Chunks for Known {
     fn contains(&self, id: &Digest) -> bool {
         self.now().contains(id)
     }
+
+    fn difference_depth(&self, id: &Digest) -> u32 {
+        self.now().difference_depth(id)
+    }
 }
 
 /// Keeps to the disk budget; true if some keyframes went.
@@ -304,7 +310,7 @@ fn thin(journal: &mut Journal) -> bool {
     !dropped.is_empty()
 }
 
-fn cannot_write(error: &PackError) -> String {
+fn cannot_write(error: &KeyframerError) -> String {
     let mut words = error.to_string();
     let mut cause = std::error::Error::source(error);
     while let Some(error) = cause {
