@@ -13,6 +13,8 @@ pub mod ask;
 pub mod branch;
 pub mod cadence;
 pub mod event;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 pub mod header;
 #[cfg(unix)]
 pub mod journal;
@@ -23,6 +25,8 @@ pub mod note;
 pub mod position;
 pub mod replay;
 pub mod screen;
+#[cfg(all(test, unix))]
+mod testing;
 pub mod timeline;
 pub mod track;
 pub mod vmcast;

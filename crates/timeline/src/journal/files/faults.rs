@@ -19,11 +19,12 @@ struct Plan {
     unsynced: Option<Vec<Undo>>,
 }
 
-/// How to take a write back.
+/// A write, and how to take it back.
 struct Undo {
     path: PathBuf,
     offset: u64,
     before: Vec<u8>,
+    after: Vec<u8>,
     length_before: u64,
 }
 
@@ -54,35 +55,15 @@ pub(in crate::journal) fn note_unsynced() {
 /// The power fails: of the writes since the last sync of their file, only those stay for which
 /// `stays` says so.
 pub(in crate::journal) fn lose_power(mut stays: impl FnMut() -> bool) {
-    let undone = PLAN.with_borrow_mut(|plan| plan.unsynced.take()).unwrap_or_default();
-    let (kept, lost): (Vec<_>, Vec<_>) = undone.into_iter().rev().partition(|_| stays());
-    // What stays was on the disk before what came after it was lost: written again at the end.
-    let again: Vec<_> = kept.iter().rev().map(|undo| (undo, undo.now())).collect();
-    for undo in kept.iter().chain(&lost) {
-        undo.take_back();
+    let unsynced = PLAN.with_borrow_mut(|plan| plan.unsynced.take()).unwrap_or_default();
+    for write in unsynced.iter().rev() {
+        let file = File::options().write(true).open(&write.path).expect("open");
+        file.write_all_at(&write.before, write.offset).expect("write");
+        file.set_len(write.length_before).expect("cut");
     }
-    for (undo, now) in again {
-        if let Ok(file) = File::options().write(true).open(&undo.path) {
-            file.write_all_at(&now, undo.offset).expect("write");
-        }
-    }
-}
-
-impl Undo {
-    fn now(&self) -> Vec<u8> {
-        let mut now = vec![0; self.before.len()];
-        if let Ok(file) = File::open(&self.path) {
-            let _ = file.read_at(&mut now, self.offset);
-        }
-        now
-    }
-
-    fn take_back(&self) {
-        let Ok(file) = File::options().write(true).open(&self.path) else { return };
-        file.write_all_at(&self.before, self.offset).expect("write");
-        if file.metadata().expect("metadata").len() > self.length_before {
-            file.set_len(self.length_before).expect("cut");
-        }
+    for write in unsynced.iter().filter(|_| stays()) {
+        let file = File::options().write(true).open(&write.path).expect("open");
+        file.write_all_at(&write.after, write.offset).expect("write");
     }
 }
 
@@ -116,7 +97,8 @@ pub(super) fn write(path: &Path, file: &File, bytes: &[u8], offset: u64) -> io::
                 read += n;
             }
             let length_before = file.metadata().expect("metadata").len();
-            unsynced.push(Undo { path: path.to_owned(), offset, before, length_before });
+            let (path, after) = (path.to_owned(), bytes.to_vec());
+            unsynced.push(Undo { path, offset, before, after, length_before });
         }
     });
     let Some(torn) = fails() else { return Ok(()) };
