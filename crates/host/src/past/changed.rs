@@ -183,10 +183,7 @@ fn parse(text: &str) -> Option<FileState> {
 }
 
 /// The inputs of a branch's whole path, and their instants as the search needs them.
-fn schedule(
-    timeline: &Timeline,
-    branch: BranchId,
-) -> Result<(Schedule, Vec<Entry>), OpenError> {
+fn schedule(timeline: &Timeline, branch: BranchId) -> Result<(Schedule, Vec<Entry>), OpenError> {
     let mut entries = Vec::new();
     let path = timeline.path(branch);
     for place in &path {

@@ -9,6 +9,7 @@ use std::io::{self, Write};
 use std::rc::Rc;
 
 use ext4_view::{Ext4, Ext4Error, Ext4Read, FileType, Metadata, PathBuf};
+use stackvm_machine::devices::disk::SECTOR_BYTES;
 use stackvm_machine::io::DiskId;
 use stackvm_machine::{Machine, MachineConfig};
 use thiserror::Error;
@@ -325,8 +326,6 @@ impl DiskReader {
         Ok(())
     }
 }
-
-use stackvm_machine::devices::disk::SECTOR_BYTES;
 
 impl Ext4Read for DiskReader {
     fn read(

@@ -31,7 +31,11 @@ fn who_cannot_be_asked_is_said() {
         assert!(error.contains(words), "{error}");
     };
     check(left(&WAITS, Vec::new()), 1, "no guest agent");
-    check(left(&WAITS, ports()), 1500, "within 1.5 s of the machine's time after 0ns: it is not run");
+    check(
+        left(&WAITS, ports()),
+        1500,
+        "within 1.5 s of the machine's time after 0ns: it is not run",
+    );
     check(left(&GOES_OFF, ports()), 30_000, "the machine is off at ");
 }
 

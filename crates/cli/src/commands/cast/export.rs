@@ -108,11 +108,8 @@ fn exporter<'a>(
 ) -> Result<Box<dyn Exporter + 'a>> {
     Ok(match args.format {
         ExportFormat::Asciicast => {
-            let inputs = if args.input {
-                asciicast::Inputs::Written
-            } else {
-                asciicast::Inputs::LeftOut
-            };
+            let inputs =
+                if args.input { asciicast::Inputs::Written } else { asciicast::Inputs::LeftOut };
             Box::new(asciicast::Asciicast::new(out, &head, inputs)?)
         }
         ExportFormat::Text => Box::new(text::Text::new(out, &head)),

@@ -140,10 +140,9 @@ fn sink(args: &CastExtract, kind: Kind) -> Result<Sink> {
     match &args.output {
         Some(output) if output.is_dir() => Sink::open(&output.join(name)),
         Some(output) => Sink::open(output),
-        None if Path::new(&name).exists() => Err(failure(
-            format!("{} is here already", name.display()),
-            "name another file with -o",
-        )),
+        None if Path::new(&name).exists() => {
+            Err(failure(format!("{} is here already", name.display()), "name another file with -o"))
+        }
         None => Sink::open(Path::new(&name)),
     }
 }

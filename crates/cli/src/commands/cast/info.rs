@@ -161,16 +161,22 @@ impl Facts {
         let by: Vec<String> =
             self.inputs.iter().map(|(name, count)| format!("{name} {count}")).collect();
         let total: u64 = self.inputs.values().sum();
-        row("inputs", if by.is_empty() { "0".into() } else { format!("{total}: {}", by.join(", ")) });
+        row(
+            "inputs",
+            if by.is_empty() { "0".into() } else { format!("{total}: {}", by.join(", ")) },
+        );
         for &id in &self.branches {
             let branch = timeline.branch(id);
-            row("branch", format!(
-                "{}  {} long, {} inputs of its own, by {}",
-                branch.name,
-                show_elapsed(self.length(id)),
-                branch.entries,
-                branch.author
-            ));
+            row(
+                "branch",
+                format!(
+                    "{}  {} long, {} inputs of its own, by {}",
+                    branch.name,
+                    show_elapsed(self.length(id)),
+                    branch.entries,
+                    branch.author
+                ),
+            );
         }
         for note in self.notes() {
             let elapsed = show_elapsed(note.at.since(timeline.begin(note.branch)));
@@ -181,7 +187,10 @@ impl Facts {
             row(kind, format!("{elapsed}  {}  {words} ({})", note.at, note.author));
         }
         let (first, all) = (timeline.first_keyframes().count(), timeline.keyframes().len());
-        row("keyframes", format!("{first} to begin from, {} to seek by", all.saturating_sub(first)));
+        row(
+            "keyframes",
+            format!("{first} to begin from, {} to seek by", all.saturating_sub(first)),
+        );
         row("size", show_bytes(self.bytes()));
         for (name, bytes) in &self.parts {
             row("", format!("{:<14} {:>10}  {}", name, show_bytes(*bytes), meaning(name)));

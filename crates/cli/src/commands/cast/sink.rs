@@ -46,8 +46,8 @@ impl Sink {
         name.push(to.file_name().unwrap_or_default());
         name.push(format!(".{}.part", std::process::id()));
         let aside = to.with_file_name(name);
-        let file = File::create(&aside)
-            .with_context(|| format!("{} cannot be written", to.display()))?;
+        let file =
+            File::create(&aside).with_context(|| format!("{} cannot be written", to.display()))?;
         UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner).push(aside.clone());
         Ok(Sink::File { file, aside, to: to.to_owned() })
     }

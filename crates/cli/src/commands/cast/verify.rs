@@ -25,7 +25,7 @@ pub(super) async fn run(args: CastVerify) -> Result<u8> {
         let mut progress = Progress::new();
         progress.redraw(&format!("{place}: reading"));
         timeline.verify_chunks().with_context(|| format!("{place} is not whole"))?;
-        let branches = leaves(&timeline, args.branch.as_deref())?;
+        let branches = wanted(&timeline, args.branch.as_deref())?;
         let mut replay = Replay::new(Arc::clone(&timeline))?;
         let mut compared = std::collections::BTreeSet::new();
         for branch in branches {
@@ -38,9 +38,8 @@ pub(super) async fn run(args: CastVerify) -> Result<u8> {
     .await
 }
 
-/// Branches whose paths together have all that is to be checked: those that no other one leaves
-/// at its end would do, but what comes after a fork is only on the branch itself.
-fn leaves(timeline: &Timeline, only: Option<&str>) -> Result<Vec<BranchId>> {
+/// The branches to replay: what comes after a fork is only on the branch itself.
+fn wanted(timeline: &Timeline, only: Option<&str>) -> Result<Vec<BranchId>> {
     if let Some(name) = only {
         return Ok(vec![tape::branch(timeline, name)?]);
     }

@@ -95,10 +95,9 @@ fn file_changed(
     }
     let mut past = Past::new(Arc::clone(&recording.timeline))?;
     let mut progress = Progress::new();
-    let changes =
-        changed::changes(&mut past, recording.branch, path, looks, &mut |look| {
-            progress.redraw(&format!("look {} at {}", look.number, recording.elapsed(look.at)));
-        });
+    let changes = changed::changes(&mut past, recording.branch, path, looks, &mut |look| {
+        progress.redraw(&format!("look {} at {}", look.number, recording.elapsed(look.at)));
+    });
     drop(progress);
     for change in changes? {
         let (line, row) = change_row(recording, &change);

@@ -49,9 +49,8 @@ fn every_change_is_found_in_order() {
     // Three inputs at one instant, each of them a change, and one that comes by itself.
     let inputs = [5_000, 5_000, 5_000, 50_000];
     let late = Instant::from_ns(55_000_000_000);
-    let (found, _) = found(&inputs, 2, &|point| {
-        Some(point.entries.min(3) as u32 + u32::from(point.at >= late))
-    });
+    let (found, _) =
+        found(&inputs, 2, &|point| Some(point.entries.min(3) as u32 + u32::from(point.at >= late)));
     let causes: Vec<_> =
         found.iter().map(|found| (found.before, found.after, found.cause)).collect();
     let expected = [(0, 1, Some(0)), (1, 2, Some(1)), (2, 3, Some(2)), (3, 4, None)];

@@ -67,9 +67,10 @@ fn files_are_read_from_whole_disks_and_partitions() {
     let disks = disks(vec![vec![0; 4096], first, partitioned]).unwrap();
     let check = |path: &str, place: &str, content: &[u8]| {
         let found = disks.find(path).unwrap();
-        assert_eq!((found.place(), found.kind()), (place, Kind::File {
-            bytes: content.len() as u64
-        }));
+        assert_eq!(
+            (found.place(), found.kind()),
+            (place, Kind::File { bytes: content.len() as u64 })
+        );
         assert_eq!(read(&disks, path).unwrap(), content, "{path}");
     };
     check("/etc/hostname", "vdb", b"first\n");
@@ -77,7 +78,10 @@ fn files_are_read_from_whole_disks_and_partitions() {
     check("/large", "vdb", &large);
     check("/only/here", "vdc1", b"x");
     let error = disks.find("/none").err().unwrap().to_string();
-    assert!(error.contains("/none") && error.contains("vdb; ") && error.contains("vdc1"), "{error}");
+    assert!(
+        error.contains("/none") && error.contains("vdb; ") && error.contains("vdc1"),
+        "{error}"
+    );
 }
 
 #[test]
