@@ -51,6 +51,7 @@ use crate::timeline::{OpenError, Parts, Piece, Timeline, TrackPart};
 use crate::track::{TrackEvent, TrackItem};
 use stackvm_machine::{ConsoleId, Input};
 
+use keyframes::CurrentChunks;
 use manifest::{KeyframeRecord, Manifest};
 use paths::PathAt;
 use records::Records;
@@ -147,6 +148,7 @@ pub struct Journal {
     notes: Vec<Note>,
     notes_file: Records,
     chunks: PackSet,
+    current_chunks: Arc<CurrentChunks>,
     pack_bytes: BTreeMap<String, u64>,
     next_pack: u64,
     /// Holds the lock.
@@ -184,10 +186,10 @@ impl Journal {
         }))
     }
 
-    /// All chunks of its keyframes: what need not be written again for the next one. Clones and
-    /// later keyframes share them until the next [`Journal::thin`].
+    /// All chunks of its keyframes: what need not be written again for the next one. It is always
+    /// what the journal has now, also after [`Journal::thin`].
     pub fn chunks(&self) -> Arc<dyn Chunks> {
-        Arc::new(self.chunks.clone())
+        self.current_chunks.clone()
     }
 
     /// Where it grows.

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::files::{self, failed};
 use super::manifest::{BaseBranch, BranchInfo, FORMAT, KeyframeRecord, Manifest, VERSION};
@@ -175,6 +176,7 @@ impl Journal {
             records_file: Records::open(&paths::keyframes(folder), loaded.records_end)?,
             notes: parts.notes,
             notes_file: Records::open(&paths::notes(folder), loaded.notes_end)?,
+            current_chunks: Arc::new(keyframes::CurrentChunks::new(&loaded.chunks)),
             chunks: loaded.chunks,
             pack_bytes: loaded.pack_bytes,
             next_pack: highest.map_or(0, |n| n + 1),

@@ -1,7 +1,7 @@
 //! Adding keyframes to a journal.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use stackvm_store::chunks::file::FileAt;
 use stackvm_store::{Chunks, Digest, Pack, PackSet, ReadError};
@@ -45,6 +45,52 @@ pub(super) fn open_pack(path: &Path) -> Result<Pack, JournalError> {
     let place = path.display().to_string();
     let file = FileAt::open(path).map_err(|error| OpenError::Io { place: place.clone(), error })?;
     Ok(Pack::open(&place, Arc::new(file)).map_err(OpenError::Chunks)?)
+}
+
+/// The chunks that a journal has: packs that were dropped are not among them any more, so that a
+/// writer of keyframes leaves out nothing that is gone.
+#[derive(Debug)]
+pub(super) struct CurrentChunks(RwLock<PackSet>);
+
+impl CurrentChunks {
+    pub(super) fn new(chunks: &PackSet) -> CurrentChunks {
+        CurrentChunks(RwLock::new(chunks.clone()))
+    }
+
+    fn set(&self, chunks: &PackSet) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = chunks.clone();
+    }
+
+    fn now(&self) -> PackSet {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Chunks for CurrentChunks {
+    fn get(&self, id: &Digest) -> Result<Option<Arc<[u8]>>, ReadError> {
+        self.now().get(id)
+    }
+
+    fn contains(&self, id: &Digest) -> bool {
+        self.now().contains(id)
+    }
+
+    fn difference_depth(&self, id: &Digest) -> u32 {
+        self.now().difference_depth(id)
+    }
+}
+
+/// Checks that a node and its children are there.
+fn check_node(chunks: &PackSet, id: &Digest) -> Result<(), ReadError> {
+    let missing = |id: &Digest| ReadError::Missing { id: *id, place: "the journal".to_owned() };
+    let node = chunks.get(id)?.ok_or_else(|| missing(id))?;
+    let (children, _) = node.as_chunks::<32>();
+    for child in children.iter().map(|child| Digest::from_bytes(*child)) {
+        if child != Digest::ZERO && !chunks.contains(&child) {
+            return Err(missing(&child));
+        }
+    }
+    Ok(())
 }
 
 impl Journal {
@@ -101,15 +147,12 @@ impl Journal {
         let nodes = pack.ids()[pack.pages().len()..].to_vec();
         let roots = trees_of(keyframe);
         self.chunks.add(pack);
-        // Nodes may be differences from nodes elsewhere, so they are read among all packs.
+        // Nodes may be differences from nodes elsewhere, so they are read among all packs. What they
+        // name must be there: packs may have been dropped while this one was written.
         let added = nodes
             .iter()
             .chain(roots.iter().map(|tree| &tree.root).filter(|root| **root != Digest::ZERO))
-            .try_for_each(|id| match self.chunks.get(id) {
-                Ok(Some(_)) => Ok(()),
-                Ok(None) => Err(ReadError::Missing { id: *id, place: path.display().to_string() }),
-                Err(error) => Err(error),
-            })
+            .try_for_each(|id| check_node(&self.chunks, id))
             .map_err(|error| JournalError::Open(error.into()))
             .and_then(|()| super::files::sync_directory(&self.folder))
             .and_then(|()| {
@@ -141,6 +184,7 @@ impl Journal {
         for name in self.pack_bytes.keys() {
             chunks.add(open_pack(&self.folder.join(name))?);
         }
+        self.current_chunks.set(&chunks);
         self.chunks = chunks;
         Ok(())
     }

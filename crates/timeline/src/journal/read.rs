@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use stackvm_machine::Instant;
@@ -322,7 +322,7 @@ fn whole_blocks(
 }
 
 /// The track in a folder, as far as its blocks are whole.
-fn own_track(path: &PathBuf) -> Option<TrackPart> {
+fn own_track(path: &Path) -> Option<TrackPart> {
     let source = PathAt::open(path).ok()?;
     let end = track_extent(&source, 0, source.size_bytes());
     let place = path.display().to_string().into();

@@ -51,7 +51,7 @@ fn what_was_written_is_there_again() {
         assert_eq!(timeline.branch(BranchId::TRUNK).end, units(5000));
         assert_eq!(timeline.branch_named("other"), Some(fork));
         assert_eq!(timeline.actor(anna), "anna");
-        assert_eq!(timeline.notes(), [note.clone()]);
+        assert_eq!(timeline.notes(), std::slice::from_ref(&note));
         assert_eq!(timeline.begin(fork), units(1000));
     };
     check(&journal.timeline().unwrap());
@@ -224,11 +224,15 @@ fn dropped_keyframes_take_their_chunks_with_them() {
         journal.add_keyframe(&keyframe, &pack).unwrap();
     }
     let before = journal.packs_bytes();
+    let known = journal.chunks();
+    let only_in_dropped = journal.timeline().unwrap().keyframes()[2].state.tree.root;
+    assert!(known.contains(&only_in_dropped));
     journal.thin(&|keyframe| keyframe.at == units(5000)).unwrap();
     assert!(journal.packs_bytes() * 2 < before, "{} of {before}", journal.packs_bytes());
     let timeline = journal.timeline().unwrap();
     let kept: Vec<_> = timeline.keyframes().iter().map(|keyframe| keyframe.at).collect();
-    assert_eq!(kept, [units(1000), units(5000)]);
+    assert_eq!(kept, [units(1000), units(5000), units(9000)]);
+    assert!(!known.contains(&only_in_dropped), "chunks that are gone are not known");
     timeline.verify_chunks().unwrap();
     for tree in timeline.keyframes().iter().flat_map(trees) {
         stackvm_store::tree::visit_pages(&*timeline.chunks(), &tree, &mut |_, id| {
@@ -239,12 +243,18 @@ fn dropped_keyframes_take_their_chunks_with_them() {
     let packs = fs::read_dir(&path)
         .unwrap()
         .filter(|file| file.as_ref().unwrap().file_name().to_str().unwrap().ends_with(".pack"));
-    assert_eq!(packs.count(), 2);
+    assert!(packs.count() <= 4);
     drop(journal);
     let mut journal = Journal::open(&path, "again").unwrap();
     journal.timeline().unwrap().verify_chunks().unwrap();
     journal.thin(&|_| false).unwrap();
-    assert_eq!(journal.timeline().unwrap().keyframes().len(), 1);
+    assert_eq!(journal.timeline().unwrap().keyframes().len(), 2);
+    // A pack that leaves out what was there when it was begun and is gone now.
+    let pack = journal.new_pack_path();
+    let keyframe = testing::keyframe(&pack, BranchId::TRUNK, units(9000), 77);
+    let bare = Keyframe { ram: timeline.keyframes()[1].ram, ..keyframe };
+    journal.add_keyframe(&bare, &pack).expect_err("RAM that was dropped");
+    assert_eq!(journal.timeline().unwrap().keyframes().len(), 2);
 }
 
 fn trees(keyframe: &Keyframe) -> Vec<stackvm_store::Tree> {

@@ -24,8 +24,9 @@ struct Sparse {
 }
 
 impl Journal {
-    /// Keeps only the keyframes for which `keep` says so, and the first ones; packs without a live
-    /// chunk are removed, sparse ones rewritten. Takes as long as writing what is rewritten.
+    /// Keeps only the keyframes for which `keep` says so, the first ones, and the one that was added
+    /// last, because the next one is written as its difference. Packs without a live chunk are
+    /// removed, sparse ones rewritten. Takes as long as writing what is rewritten.
     ///
     /// # Errors
     /// See [`JournalError`].
@@ -35,7 +36,11 @@ impl Journal {
                 && !matches!(self.branches[keyframe.branch.0 as usize].origin, Origin::Fork(_))
                 && !self.keyframes().any(|k| k.branch == keyframe.branch && k.at < keyframe.at)
         };
-        let kept = |record: &&KeyframeRecord| is_first(&record.keyframe) || keep(&record.keyframe);
+        let last = self.records.last().map(|record| record.keyframe.clone());
+        let kept = |record: &&KeyframeRecord| {
+            let keyframe = &record.keyframe;
+            is_first(keyframe) || Some(keyframe) == last.as_ref() || keep(keyframe)
+        };
         let mut kept: Vec<KeyframeRecord> = self.records.iter().filter(kept).cloned().collect();
         if kept.len() == self.records.len() {
             return Ok(());

@@ -80,8 +80,9 @@ impl Timeline {
         let on_path = |on: BranchId, at: Instant| {
             path.iter().any(|place| place.branch == on && at <= place.at)
         };
-        let found = marks().filter(|(note, mark)| *mark == name && on_path(note.branch, note.at));
-        if let Some((note, _)) = found.last() {
+        let mut found =
+            marks().filter(|(note, mark)| *mark == name && on_path(note.branch, note.at));
+        if let Some((note, _)) = found.next_back() {
             return Ok(Position { branch: note.branch, at: note.at, entries: None });
         }
         if let Some((note, _)) = marks().find(|(_, mark)| *mark == name) {
