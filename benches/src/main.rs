@@ -5,10 +5,15 @@
 //! time. No clock inside a guest is looked at. Runs are interleaved and medians quoted, because
 //! the host is shared with others.
 
+mod checkin;
 mod child;
 mod fork;
 mod guest;
 mod idle;
+mod labs;
+mod record;
+mod seek;
+mod start;
 mod table;
 
 use std::path::PathBuf;
@@ -29,10 +34,26 @@ fn main() -> Result<()> {
             let runs = args.next().context("--runs needs a number")?.parse()?;
             all(runs)
         }
+        Some("start") => start::print(start::RUNS_MIN),
+        Some("seek") => seek::print(&Guest::prepare(&data_dir()?)?),
+        // Needs borg, restic and casync, and takes minutes: not part of the rest.
+        Some("checkin") => {
+            let rounds = args.next().map_or(Ok(RUNS), |rounds| rounds.parse())?;
+            checkin::run(&data_dir()?, rounds)
+        }
         // The child processes of this program's own system.
         Some("guest") => child::run_machine(args),
+        Some("checkin-put") => checkin::put(args),
         Some("idle") => idle::run_machine(args),
-        Some(other) => bail!("unknown argument {other}: only --runs N is taken"),
+        Some("record") => record::print(&data_dir()?, record_pairs(args.next())?),
+        Some("fork") => fork::print_processes(&data_dir()?),
+        // The labs' own processes.
+        Some("lab") => {
+            let folder = args.next().context("a machine's folder")?;
+            stackvm_host::lab_main(std::path::Path::new(&folder));
+            Ok(())
+        }
+        Some(other) => bail!("unknown argument {other}: only --runs N, start and seek are taken"),
     }
 }
 
@@ -52,7 +73,16 @@ fn all(runs: usize) -> Result<()> {
     table.print_kernels(&ours, &qemu)?;
     table.print_boot(&ours, &qemu);
     idle::print(&guest)?;
-    fork::print(&guest)
+    fork::print(&guest)?;
+    start::print(start::RUNS_MIN)?;
+    seek::print(&guest)
+}
+
+/// Pairs of runs that are compared where the difference is small.
+const PAIRS: usize = 20;
+
+fn record_pairs(argument: Option<String>) -> Result<usize> {
+    argument.map_or(Ok(PAIRS), |pairs| pairs.parse().context("a number of pairs"))
 }
 
 /// Where images are kept, by the same rule as the `stackvm` program.

@@ -14,13 +14,16 @@ use std::time::{Duration, Instant};
 use thiserror::Error;
 
 use crate::client::{ClientError, Connection};
-use crate::protocol::{AfterSave, Command, Event, ForkKind, Info, Power, Reply, State};
+use crate::protocol::{AfterSave, Command, Event, Info, Power, Reply, State};
 use crate::protocol::StopReason;
 
+mod left;
 pub mod names;
 pub(crate) mod spawn;
 pub mod spec;
+mod twins;
 
+pub(crate) use left::{Left, left};
 pub use spec::{
     Access, DiskSpec, FirmwareSpec, Lifetime, MachineSpec, Network, Source, StartFrom,
 };
@@ -119,38 +122,6 @@ pub enum Status {
     Saved,
     /// Its lab was killed, or its host. Starting it goes on from where it was.
     Crashed,
-}
-
-/// How a machine that does not run was left.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Left {
-    /// Its lab has not ended as it should.
-    Running,
-    /// Switched off: only its disks count.
-    Off,
-    /// It goes on from where it was.
-    Saved,
-}
-
-impl Left {
-    /// What [`STOPPED_FILE`] says.
-    pub(crate) fn word(self) -> &'static str {
-        match self {
-            Left::Running => "running",
-            Left::Off => "off",
-            Left::Saved => "saved",
-        }
-    }
-}
-
-/// How the machine in `folder` was left.
-pub(crate) fn left(folder: &Path) -> Left {
-    match fs::read_to_string(folder.join(STOPPED_FILE)) {
-        Ok(word) if word == Left::Off.word() => Left::Off,
-        Ok(word) if word == Left::Saved.word() => Left::Saved,
-        // Nothing is lost by taking it for one whose lab was killed.
-        _ => Left::Running,
-    }
 }
 
 /// A machine in the list.
@@ -288,32 +259,6 @@ impl Machines {
         started
     }
 
-    /// Forks a running machine: the twin runs in a process of its own, as the machine `spec` says
-    /// (name, lifetime, forwards, recording; all else must be as of the original). The original
-    /// does not notice. The twin's socket listens when this returns; a fresh one is up when its
-    /// state is [`State::Running`].
-    ///
-    /// # Errors
-    /// [`ClientError::Refused`] with what the original's lab says, or as [`Machines::create`].
-    pub fn fork(
-        &self,
-        name: &str,
-        spec: &MachineSpec,
-        kind: ForkKind,
-    ) -> Result<Started, MachinesError> {
-        let mut lab = self.connect(name)?;
-        let folder = self.make_folder(&spec.name)?;
-        let forked = self.write_spec(spec, STAGED_SPEC_FILE).and_then(|()| {
-            lab.call(Command::Fork { folder: folder.clone(), kind })?;
-            self.wait_for_twin(&spec.name)
-        });
-        if forked.is_err() && self.lock(&spec.name).is_ok() {
-            // The error at hand says more than one of cleaning up would.
-            let _ = fs::remove_dir_all(&folder);
-        }
-        forked
-    }
-
     /// Starts the lab of a machine that exists: it goes on where it was saved, or is switched on
     /// with its disks as they were.
     ///
@@ -421,30 +366,6 @@ impl Machines {
                 Err(MachinesError::Exists(name.to_owned()))
             }
             result => result.map_err(io_error("create", &folder)).map(|()| folder.clone()),
-        }
-    }
-
-    /// Waits until a fork's lab listens.
-    fn wait_for_twin(&self, name: &str) -> Result<Started, MachinesError> {
-        let (end, socket) = (Instant::now() + Duration::from_secs(30), self.socket(name));
-        loop {
-            match Connection::connect(&socket) {
-                Ok(mut twin) => {
-                    let Reply::Info(info) = twin.call(Command::Info)? else {
-                        return Err(ClientError::Closed.into());
-                    };
-                    return Ok(Started { name: name.to_owned(), socket, pid: info.pid });
-                }
-                Err(ClientError::NotRunning { .. }) if Instant::now() < end => {
-                    let path = self.machine_folder(name).join(LOCK_FILE);
-                    if let Ok(Some(_lock)) = try_lock(&path) {
-                        let log = spawn::last_words(&self.log(name));
-                        return Err(MachinesError::Died { status: "forked".into(), log });
-                    }
-                    std::thread::sleep(Duration::from_millis(1));
-                }
-                Err(error) => return Err(error.into()),
-            }
         }
     }
 

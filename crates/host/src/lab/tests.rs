@@ -1,9 +1,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use stackvm_machine::Firmware;
 use stackvm_machine::instant::Ticks;
 use stackvm_machine::persist::{DETERMINISM_VERSION, PROFILE};
-use stackvm_machine::Firmware;
 use stackvm_timeline::header::{Content, HeaderFirmware};
 use stackvm_timeline::journal::Journal;
 use stackvm_timeline::replay::Replay;

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
-use stackvm_images::{FileSource, Image, ImageHash, ImageStore, StoreError, machine_config, machine_shape};
+use stackvm_images::{
+    FileSource, Image, ImageHash, ImageStore, StoreError, machine_config, machine_shape,
+};
 use stackvm_machine::{DiskConfig, Firmware, MachineConfig};
 use thiserror::Error;
 

@@ -30,7 +30,7 @@ impl Process {
             Err(message) => StopReason::Failed { message },
         };
         if let StopReason::Failed { message } = &reason {
-            log(&message);
+            log(message);
         }
         self.answer_recordings();
         self.set_state(State::Stopped(reason.clone()));

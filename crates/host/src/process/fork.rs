@@ -88,6 +88,7 @@ impl Process {
             return;
         }
         for Fork { client, tag, folder, kind } in std::mem::take(&mut self.forks) {
+            let begun = WallInstant::now();
             let twin = match Twin::prepare(&folder, kind) {
                 Ok(twin) => twin,
                 Err(message) => {
@@ -96,7 +97,10 @@ impl Process {
                 }
             };
             match self.split(twin) {
-                Ok(Side::Original) => self.reply(client, tag, Reply::Done),
+                Ok(Side::Original) => {
+                    self.reply(client, tag, Reply::Done);
+                    log(&format!("forked; stood still for {} us", begun.elapsed().as_micros()));
+                }
                 // The rest is the original's to do.
                 Ok(Side::Twin) => return,
                 Err(error) => {
@@ -307,7 +311,8 @@ fn written_files() -> io::Result<Vec<RawFd>> {
     let mut files = Vec::new();
     for entry in fs::read_dir("/proc/self/fd")? {
         let entry = entry?;
-        let Some(fd) = entry.file_name().to_str().and_then(|name| name.parse::<RawFd>().ok()) else {
+        let Some(fd) = entry.file_name().to_str().and_then(|name| name.parse::<RawFd>().ok())
+        else {
             continue;
         };
         let Ok(to) = fs::read_link(entry.path()) else { continue };

@@ -135,12 +135,14 @@ pub(super) fn owner(spec: &MachineSpec) -> String {
 fn go_on(journal: &Path, spec: &MachineSpec, left: Left) -> Result<Made, StartError> {
     let unusable = |problem: String| StartError::Journal { path: journal.to_owned(), problem };
     let journal = Journal::open(journal, &owner(spec))?;
-    let timeline = Arc::new(journal.timeline().map_err(stackvm_timeline::journal::JournalError::from)?);
+    let timeline =
+        Arc::new(journal.timeline().map_err(stackvm_timeline::journal::JournalError::from)?);
     let tip = journal.tip();
     let mut replay = Replay::new(timeline).map_err(|error| unusable(error.to_string()))?;
     let end = Position { branch: tip.branch, at: tip.reached, entries: Some(tip.entries) };
     replay.seek(end).map_err(|error| unusable(error.to_string()))?;
-    let Departure { machine, config, derived, .. } = replay.depart().map_err(|error| unusable(error.to_string()))?;
+    let Departure { machine, config, derived, .. } =
+        replay.depart().map_err(|error| unusable(error.to_string()))?;
     drop(replay);
     let mut lab = Lab::with_machine(machine, config);
     lab.restore(&derived);

@@ -47,12 +47,7 @@ impl Process {
     }
 
     /// Records the machine from now on.
-    pub(super) fn record(
-        &mut self,
-        id: ClientId,
-        tag: Tag,
-        journal: &Path,
-    ) -> Result<(), Refusal> {
+    pub(super) fn record(&mut self, id: ClientId, tag: Tag, journal: &Path) -> Result<(), Refusal> {
         let place = journal.display();
         if !journal.is_absolute() {
             return Err(format!("{place} is not an absolute path"));

@@ -52,7 +52,8 @@ impl StartError {
 
 /// Makes the machine in `folder` ready to run.
 pub(super) fn start(folder: &Path) -> Result<Process, StartError> {
-    let folder = folder.canonicalize().map_err(|error| StartError::io("find the machine", error))?;
+    let folder =
+        folder.canonicalize().map_err(|error| StartError::io("find the machine", error))?;
     let lock = lock(&folder)?;
     let (signals, signal_ids) =
         signals().map_err(|error| StartError::io("handle signals", error))?;
@@ -133,7 +134,8 @@ fn lock(folder: &Path) -> Result<Option<std::fs::File>, StartError> {
     {
         return Ok(None);
     }
-    let lock = machines::try_lock(&path).map_err(|error| StartError::io("lock the machine", error))?;
+    let lock =
+        machines::try_lock(&path).map_err(|error| StartError::io("lock the machine", error))?;
     lock.ok_or_else(|| StartError::Locked(folder.to_owned())).map(Some)
 }
 

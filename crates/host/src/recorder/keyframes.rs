@@ -8,12 +8,12 @@ use std::time::Duration;
 use rustix::time::{ClockId, clock_gettime};
 use stackvm_machine::{Frozen, Machine};
 use stackvm_store::{Chunks, Digest, NoChunks, ReadError};
-use stackvm_timeline::{BranchId, Keyframe};
-use stackvm_timeline::cadence::{Activity, Cadence, DISK_BYTES_MAX, Held, Moment, Role, WORK_MIN};
 use stackvm_timeline::cadence::to_drop;
+use stackvm_timeline::cadence::{Activity, Cadence, DISK_BYTES_MAX, Held, Moment, Role, WORK_MIN};
 use stackvm_timeline::journal::{Journal, JournalError};
 use stackvm_timeline::keyframe::{Finished, Job, Keyframer, KeyframerError, Place};
 use stackvm_timeline::screen::{Derived, Screens};
+use stackvm_timeline::{BranchId, Keyframe};
 
 use super::{Answer, Token, trouble};
 
@@ -106,7 +106,10 @@ impl Keyframes {
     }
 
     /// The first one, if it is written.
-    pub(super) fn first_finished(&mut self, patience: Patience) -> Option<Result<Finished, String>> {
+    pub(super) fn first_finished(
+        &mut self,
+        patience: Patience,
+    ) -> Option<Result<Finished, String>> {
         self.finished(patience).map(|result| result.map_err(|error| cannot_write(&error)))
     }
 
@@ -233,7 +236,9 @@ impl Keyframes {
     }
 
     fn start(&mut self, job: Job) -> Result<(), String> {
-        self.keyframer.start(job, || {}).map_err(|error| format!("no thread for a keyframe: {error}"))
+        self.keyframer
+            .start(job, || {})
+            .map_err(|error| format!("no thread for a keyframe: {error}"))
     }
 }
 
@@ -297,11 +302,8 @@ fn thin(journal: &mut Journal) -> bool {
         true => Role::First,
         false => Role::Cache,
     };
-    let held = |keyframe: &Keyframe| Held {
-        retired: keyframe.retired,
-        pack_bytes,
-        role: role(keyframe),
-    };
+    let held =
+        |keyframe: &Keyframe| Held { retired: keyframe.retired, pack_bytes, role: role(keyframe) };
     let held: Vec<Held> = keyframes.iter().map(held).collect();
     let drop = to_drop(&held, DISK_BYTES_MAX);
     let dropped: Vec<&Keyframe> = drop.iter().map(|at| &keyframes[*at]).collect();

@@ -10,11 +10,7 @@ use stackvm_host::protocol::{Command, ForkKind, Power, Reply, State};
 use super::{Labs, attach, kernel, kill, letters, press, read, start};
 
 fn twin(data: &Path, name: &str, lifetime: Lifetime) -> MachineSpec {
-    MachineSpec {
-        memory_bytes: Some(4 << 20),
-        lifetime,
-        ..MachineSpec::new(name, kernel(data))
-    }
+    MachineSpec { memory_bytes: Some(4 << 20), lifetime, ..MachineSpec::new(name, kernel(data)) }
 }
 
 fn digest(lab: &mut Connection) -> (u64, String) {

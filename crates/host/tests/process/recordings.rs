@@ -122,8 +122,10 @@ pub(super) fn a_running_machine_is_recorded(data: &Path) {
     assert_eq!(timeline.branches().len(), 2);
     assert_eq!(timeline.notes()[0].words, Words::Mark("here".into()));
     assert_eq!(timeline.notes()[0].author, "ada");
-    assert_eq!(typed(&timeline, BranchId::TRUNK), [("ada".to_owned(), b"abc".to_vec()),
-        ("ada".to_owned(), b"d".to_vec())]);
+    assert_eq!(
+        typed(&timeline, BranchId::TRUNK),
+        [("ada".to_owned(), b"abc".to_vec()), ("ada".to_owned(), b"d".to_vec())]
+    );
     let file = data.join("demo.vmcast");
     vmcast::write(&timeline, &file, Keyframes::All, &mut |_, _| true).unwrap();
     let timeline = Arc::new(Timeline::open(&file).unwrap());
