@@ -44,7 +44,7 @@ fn wander(recording: &mut Recording, rng: &mut Rng, end: Instant) {
             return;
         }
         match rng.below(10) {
-            0 => recording.keyframe(),
+            0 => _ = recording.keyframe(),
             1..=3 => recording.witness(),
             4 => {
                 let (columns, rows) = (20 + rng.below(100) as u16, 5 + rng.below(40) as u16);
@@ -130,7 +130,7 @@ fn check_straight(timeline: &Arc<Timeline>, witnesses: &[Witness], rng: &mut Rng
 fn check(folder: &Path, name: &str, config: &MachineConfig, seed: u64) {
     let mut rng = Rng::new(seed);
     let mut recording = Recording::start(folder, &format!("{name}-{seed}"), config);
-    wander(&mut recording, &mut rng, Instant::from_ns(60 * MS));
+    wander(&mut recording, &mut rng, Instant::from_ns(40 * MS));
     recording.witness();
     for branch in 0..3 {
         let from = rng.below(recording.witnesses.len() as u64) as usize;
@@ -152,7 +152,7 @@ fn random_recordings_compute_the_same_again() {
     let folder = tempfile::tempdir().expect("a folder");
     for harts in [1, 4] {
         let config = config("worker", harts, &[]);
-        for seed in 0..4 {
+        for seed in 0..2 {
             check(folder.path(), &format!("worker-{harts}"), &config, seed);
         }
     }
@@ -161,7 +161,7 @@ fn random_recordings_compute_the_same_again() {
         nics: 1,
         consoles: 2,
         ports: vec!["one".into(), "two".into()],
-        ..config("monkey", 1, &["SEED=1", "ROUNDS=2000000"])
+        ..config("monkey", 1, &["SEED=1", "ROUNDS=1000000"])
     };
     check(folder.path(), "monkey", &config, 1);
 }

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use stackvm_machine::devices::disk::BLOCK_BYTES;
 use stackvm_machine::digest::{Digest, HashTree};
@@ -84,6 +85,11 @@ impl Recording {
         &self.machine
     }
 
+    /// What its terminals show.
+    pub fn screens(&self) -> &Screens {
+        &self.screens
+    }
+
     /// The journal.
     pub fn journal(&mut self) -> &mut Journal {
         &mut self.journal
@@ -142,8 +148,8 @@ impl Recording {
         self.witnesses.push(Witness { position, digest, derived: self.screens.derived() });
     }
 
-    /// Takes a keyframe here.
-    pub fn keyframe(&mut self) {
+    /// Takes a keyframe here; the CPU time it cost, and the bytes of its pack.
+    pub fn keyframe(&mut self) -> (Duration, u64) {
         let tip = self.journal.tip();
         let track_bytes = self.journal.cut_track().expect("a journal that takes it");
         let place = Place { branch: tip.branch, entries: tip.entries, track_bytes };
@@ -154,6 +160,7 @@ impl Recording {
         let done = self.keyframer.wait().expect("was started").expect("a keyframe");
         let added = self.journal.add_verified_keyframe(&done.keyframe, done.pack);
         added.expect("a journal that takes it");
+        (done.cpu, done.pack_bytes)
     }
 
     /// Goes on from an earlier place as another branch.

@@ -200,5 +200,6 @@ pub fn exact_instant(replay: &mut Replay, hit: &Hit) -> Result<Instant, ReplayEr
         }
     }
     replay.seek(position(after))?;
-    Ok(after)
+    // The first instruction boundary from there on.
+    Ok(replay.position().at)
 }
