@@ -352,11 +352,9 @@ impl Store for LocalStore {
     }
 
     fn root(&self, name: &RootName) -> Result<Root, StoreError> {
-        let root = self.catalog().root(name)?.ok_or_else(|| StoreError::NoRoot(name.clone()))?;
-        if root.tree.root != Digest::ZERO && !self.packs.contains(&root.tree.root) {
-            self.refresh()?;
-        }
-        Ok(root)
+        // Its root may be in a pack that is open, and what is below in one that came since.
+        let found = self.refresh()?.roots.into_iter().find(|root| root.name == *name);
+        found.ok_or_else(|| StoreError::NoRoot(name.clone()))
     }
 }
 

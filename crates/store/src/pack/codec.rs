@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-/// Level of zstd: the next one is twice as slow and saves 2 %.
-const LEVEL: i32 = 3;
+/// Level of zstd: level 3 takes a third more of all the time of a check-in and saves 6 %.
+const LEVEL: i32 = 1;
 
 /// Compresses; keeps its tables from one call to the next, which changes no result.
 #[cfg(not(target_arch = "wasm32"))]
