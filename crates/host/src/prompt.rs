@@ -200,7 +200,12 @@ pub fn open(data: &Path, spec: &MachineSpec) -> Result<Option<Prompt>, PromptErr
     let (image, config) = spec.image_shape(data)?;
     let folder = prompts(data).join(key(&image, &config));
     let Some(meta) = files::read(&folder)? else { return Ok(None) };
-    let frozen = files::frozen(&folder, &meta, &config)?;
+    let frozen = files::frozen(&folder, &meta, &config).inspect_err(|error| {
+        if matches!(error, PromptError::Restore(_)) {
+            // Whoever comes next makes it anew.
+            let _ = fs::remove_dir_all(&folder);
+        }
+    })?;
     Ok(Some(Prompt { folder, frozen, meta }))
 }
 
@@ -220,10 +225,10 @@ pub fn ensure(
     let (image, config) = spec.image_shape(data)?;
     let all = prompts(data);
     let folder = all.join(key(&image, &config));
-    match check(&folder, &config) {
-        Ok(true) => return Ok(()),
-        Ok(false) => {}
-        Err(error @ (PromptError::Damaged { .. } | PromptError::Restore(_))) => {
+    match files::read(&folder) {
+        Ok(Some(_)) => return Ok(()),
+        Ok(None) => {}
+        Err(error @ PromptError::Damaged { .. }) => {
             progress(Progress::Damaged { problem: error.to_string() });
         }
         Err(error) => return Err(error),
@@ -232,7 +237,7 @@ pub fn ensure(
     let lock_path = folder.with_extension("lock");
     let Some(_lock) = lock(&lock_path, progress, cancel)? else { return Err(Cancelled.into()) };
     // Somebody else may have made it meanwhile.
-    if matches!(check(&folder, &config), Ok(true)) {
+    if matches!(files::read(&folder), Ok(Some(_))) {
         return Ok(());
     }
     let booted = build::boot(data, spec, progress, cancel)?;
@@ -240,14 +245,6 @@ pub fn ensure(
     files::write(&folder, booted)?;
     sweep(&all, &folder);
     Ok(())
-}
-
-/// Whether there is a prompt in the folder that can be used.
-fn check(folder: &Path, config: &MachineConfig) -> Result<bool, PromptError> {
-    match files::read(folder)? {
-        Some(meta) => files::frozen(folder, &meta, config).map(|_| true),
-        None => Ok(false),
-    }
 }
 
 /// Waits for the lock of a prompt's maker.

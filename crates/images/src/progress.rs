@@ -30,6 +30,8 @@ pub enum Phase {
     Export,
     /// What is there is read and hashed.
     Check,
+    /// What later starts begin from is made.
+    Prepare,
 }
 
 impl Phase {
@@ -45,6 +47,7 @@ impl Phase {
             Phase::Import => "import",
             Phase::Export => "export",
             Phase::Check => "check",
+            Phase::Prepare => "preparing",
         }
     }
 }

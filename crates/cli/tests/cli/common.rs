@@ -36,8 +36,15 @@ impl Home {
         Home { directory: TempDir::new().expect("temporary directory") }
     }
 
-    /// One with the image `tiny`, which is built once for all tests.
+    /// One with the image `tiny` and its prompt, which are made once for all tests.
     pub(crate) fn with_tiny() -> Home {
+        let home = Home::with_tiny_alone();
+        symlink(shared_images().join("cache"), home.path().join("cache")).expect("link to cache");
+        home
+    }
+
+    /// One with the image `tiny` whose prompt was never made.
+    pub(crate) fn with_tiny_alone() -> Home {
         let home = Home::new();
         symlink(shared_images().join("images"), home.path().join("images"))
             .expect("link to images");
@@ -160,5 +167,16 @@ fn shared_images() -> PathBuf {
         let err = String::from_utf8_lossy(&built.stderr);
         assert!(built.status.success(), "image build tiny: {err}");
     }
+    // One start is enough to make the prompt, or to make one anew that does not fit any more.
+    static PROMPT: std::sync::Once = std::sync::Once::new();
+    PROMPT.call_once(|| {
+        let ran = Command::new(env!("CARGO_BIN_EXE_stackvm"))
+            .args(["run", "tiny", "--", "true"])
+            .env("STACKVM_HOME", &shared)
+            .stdin(Stdio::null())
+            .output()
+            .expect("the binary starts");
+        assert!(ran.status.success(), "run tiny: {}", String::from_utf8_lossy(&ran.stderr));
+    });
     shared
 }

@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 use stackvm_machine::{Input, Instant, PortId};
 
 use super::{Guest, Purpose};
-use crate::agent::commands::{self, GuestPid};
 use crate::agent::AgentError;
+use crate::agent::commands::{self, GuestPid};
 use crate::exec::{self, End, Exec, ExecError, ExecKey, Phase, Set};
 use crate::guest::GuestSaved;
 use crate::protocol::ExecSpec;

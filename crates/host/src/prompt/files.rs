@@ -20,8 +20,8 @@ use stackvm_machine::memory::{FrozenRam, PAGE_BYTES, PageBytes};
 use stackvm_machine::{Frozen, MachineConfig, StateTrees};
 use stackvm_store::chunks::file::FileAt;
 use stackvm_store::{NoChunks, Pack, PackWriter};
-use stackvm_timeline::keyframe::{self, Place};
 use stackvm_timeline::BranchId;
+use stackvm_timeline::keyframe::{self, Place};
 
 use super::build::Booted;
 use super::{Meta, PromptError, io_error};
