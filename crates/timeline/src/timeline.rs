@@ -24,7 +24,9 @@ use crate::track::TrackItem;
 pub(crate) use blocks::{Piece, TrackPart, scan_log};
 #[cfg(unix)]
 pub(crate) use blocks::{scan_block, track_extent};
-pub(crate) use check::{is_blob, name_problem, trees_of};
+#[cfg(unix)]
+pub(crate) use check::name_problem;
+pub(crate) use check::{is_blob, trees_of};
 
 /// Why a timeline cannot be opened or read. Each says which file, where in it, and what to do.
 #[derive(Debug, Error)]

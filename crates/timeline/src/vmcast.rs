@@ -10,6 +10,7 @@ mod read;
 mod select;
 #[cfg(unix)]
 mod write;
+#[cfg_attr(not(unix), expect(dead_code, reason = "files are written on Unix only"))]
 mod zip;
 
 #[cfg(all(test, unix))]
@@ -20,6 +21,7 @@ use thiserror::Error;
 use crate::timeline::OpenError;
 
 pub use read::entries;
+#[cfg(unix)]
 pub(crate) use read::identity;
 pub(crate) use read::read;
 #[cfg(unix)]

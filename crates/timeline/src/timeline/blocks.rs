@@ -143,6 +143,7 @@ pub(super) fn entries(
 }
 
 /// How far the blocks of a track that begins at `start` are sound, judged by their headers.
+#[cfg(unix)]
 pub(crate) fn track_extent(source: &dyn ReadAt, start: u64, end: u64) -> u64 {
     let mut offset = start;
     loop {
