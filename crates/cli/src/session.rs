@@ -6,19 +6,18 @@
 
 mod boot;
 mod keys;
+mod kinds;
 mod link;
 mod menu;
 pub(crate) mod pipes;
 mod signals;
 
 use std::collections::VecDeque;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Result, anyhow};
 use stackvm_host::protocol::{
-    Agent, Command, DATA_BYTES_MAX, EXEC_CREDIT_BYTES, Event, ExecId, ExecSpec, Reply, State,
-    StopReason, Stream, Tag,
+    Agent, Command, DATA_BYTES_MAX, EXEC_CREDIT_BYTES, Event, ExecId, Reply, State, Stream, Tag,
 };
 use stackvm_machine::ConsoleId;
 use tokio::time::{Instant, sleep_until};
@@ -27,90 +26,9 @@ use crate::terminal::{self, RawTerminal};
 use boot::Boot;
 use keys::{Keys, Offers};
 
+pub(crate) use kinds::{End, Menu, Phase, RecordingEnd, Target, Watch};
 pub(crate) use link::{Link, Peer, message};
 pub(crate) use signals::{Signal, Signals, stop_here};
-
-/// What this terminal is joined to.
-pub(crate) enum Target {
-    /// A terminal of the machine.
-    Console(ConsoleId),
-    /// A command in the guest; with a terminal of its own if the specification has one.
-    Exec(ExecSpec),
-}
-
-/// How a session ended.
-#[derive(Debug)]
-pub(crate) enum End {
-    /// The machine is off. `before_up`: before its prompt or the command came.
-    Stopped {
-        /// Why.
-        reason: StopReason,
-        /// Whether it had come up before.
-        phase: Phase,
-    },
-    /// The command ended with this code.
-    Exited(u8),
-    /// Somebody chose to leave, or the terminal went away.
-    Detached,
-    /// Somebody chose to kill the machine.
-    Killed,
-    /// This program is asked to end.
-    Signal(Signal),
-    /// Somebody chose to end the recording, which is complete.
-    Recorded,
-    /// Somebody chose to go back to the recording that was broken into.
-    Returned,
-    /// Somebody chose to leave the player.
-    Quit,
-    /// The guest's kernel died; the end of its log has been shown.
-    KernelPanic,
-}
-
-/// Whether the guest has shown a sign of life.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Phase {
-    /// No prompt yet, no command started.
-    Booting,
-    /// It has.
-    Up,
-}
-
-/// Whether to wait for the guest with a line of progress.
-pub(crate) enum Watch {
-    /// Yes, under this name; the kernel log is followed.
-    Boot(String),
-    /// No: the target shows everything itself.
-    Nothing,
-}
-
-/// What the menu can do beside what it can do with every machine.
-pub(crate) enum Menu {
-    /// Nothing.
-    Machine,
-    /// The machine is being recorded.
-    Recording {
-        /// In this journal.
-        journal: PathBuf,
-        /// What the recording's end is for the session.
-        end: RecordingEnd,
-    },
-    /// The machine has left a recording.
-    Branch {
-        /// It is recorded in this journal.
-        journal: PathBuf,
-        /// Gives the branch a name.
-        rename: Box<dyn Fn(String)>,
-    },
-}
-
-/// What the end of a recording is for its session.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum RecordingEnd {
-    /// Its end.
-    Leave,
-    /// Nothing special: the machine goes on.
-    GoOn,
-}
 
 /// Whether a recording is being kept.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -11,7 +11,7 @@ use super::MachineArgs;
 Examples:
   stackvm record tiny                         a session, in tiny-DATE.vmcast; Ctrl-] opens a menu
   stackvm record tiny -o demo.vmcast          the same, in demo.vmcast
-  stackvm record tiny -o t.vmcast -- make     without a terminal: a command's run, as fast as it goes
+  stackvm record tiny -o t.vmcast -- make     a command's run, as fast as it goes
   stackvm record web -o web.vmcast            the running machine web, until Ctrl-C
   stackvm record --continue demo.vmcast       go on where a recording ended or its process died
 

@@ -78,8 +78,10 @@ fn words(row: &Row) -> String {
     };
     let inputs = if row.inputs == 1 { "input" } else { "inputs" };
     let fresh = if row.fresh { "  fresh" } else { "" };
-    let (name, author, created) = (clean(&row.name), clean(&row.author), &row.created);
-    format!("{name}  {place}  {} {inputs}  {author}, {created}{fresh}", row.inputs)
+    let (name, created) = (clean(&row.name), &row.created);
+    // A trunk has nobody who began it but the recording itself.
+    let who = if row.author.is_empty() { String::new() } else { clean(&row.author) + ", " };
+    format!("{name}  {place}  {} {inputs}  {who}{created}{fresh}", row.inputs)
 }
 
 fn clean(text: &str) -> String {
