@@ -14,7 +14,7 @@ use super::record::{Existing, Recording};
 use super::until::{self, Show};
 use super::{Joined, Owner, attach, create, image, prompt};
 use crate::args::{MachineArgs, Net, Run};
-use crate::failure::failure;
+use crate::failure::{self, failure};
 use crate::session::{self, End, Link, Menu, RecordingEnd, Signals, Target, Watch};
 
 /// Runs a machine; the exit code is the command's or the guest's.
@@ -102,6 +102,9 @@ pub(super) async fn live(plan: Plan<'_>, signals: &mut Signals) -> Result<u8> {
         Some(recording) => {
             // What went wrong with the machine matters more.
             let finished = recording.finish(signals).await;
+            if let (Err(_), Err(error)) = (&result, &finished) {
+                eprint!("{}", failure::describe(error));
+            }
             return result.and_then(|code| finished.map(|()| code));
         }
         None => {}
