@@ -27,14 +27,22 @@ pub const LOOKS: u32 = 32;
 /// A change with no input near is closed in on to this.
 const RESOLUTION: Ticks = Ticks::from_ns(1_000_000);
 
-/// What the guest runs for a look: size, modification time, kind and hash, or nothing.
+/// What the guest runs for a look: size, modification time, kind and hash, or nothing. What changes
+/// while it is looked at is looked at again.
 const SCRIPT: &str = r#"
-[ -e "$1" ] || [ -L "$1" ] || exit 0
-[ -e "$1" ] || { echo "0 0 dangling link"; exit 0; }
-stat -L -c '%s %Y %F' "$1" || exit 1
-if [ -f "$1" ]; then sha256sum < "$1"
-elif [ -d "$1" ]; then cd "$1" && find . -exec stat -c '%n %s %Y %F' {} \; | sha256sum
-fi"#;
+look() { stat -L -c '%s %Y %F' "$1" 2>/dev/null; }
+for again in 1 2 3 4 5; do
+  [ -e "$1" ] || [ -L "$1" ] || exit 0
+  [ -e "$1" ] || { echo "0 0 dangling link"; exit 0; }
+  before=$(look "$1"); hash=
+  if [ -f "$1" ]; then hash=$(sha256sum < "$1")
+  elif [ -d "$1" ]; then
+    hash=$(cd "$1" && find . -exec stat -c '%n %s %Y %F' {} \; 2>/dev/null | sha256sum)
+  fi
+  [ -n "$before" ] && [ "$before" = "$(look "$1")" ] && break
+done
+[ -n "$before" ] || { stat -L "$1" >/dev/null; exit 1; }
+printf '%s\n%s\n' "$before" "$hash""#;
 
 /// What is at a path.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -167,14 +167,18 @@ impl Facts {
         );
         for &id in &self.branches {
             let branch = timeline.branch(id);
+            // Scripted recordings are nobody's.
+            let by = match branch.author.as_str() {
+                "" => String::new(),
+                author => format!(", by {author}"),
+            };
             row(
                 "branch",
                 format!(
-                    "{}  {} long, {} inputs of its own, by {}",
+                    "{}  {} long, {} inputs of its own{by}",
                     branch.name,
                     show_elapsed(self.length(id)),
                     branch.entries,
-                    branch.author
                 ),
             );
         }
