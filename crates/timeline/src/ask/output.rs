@@ -82,9 +82,7 @@ pub fn console(
         let from = Position { branch: part.branch, at: reached, entries: None };
         replay.seek(from)?;
         while search.goes_on && replay.machine().now() < part.at {
-            let until = (replay.machine().now()
-                + stackvm_machine::instant::Ticks::from_ns(100_000_000))
-            .min(part.at);
+            let until = (replay.machine().now() + STRETCH).min(part.at);
             let mut found = |at: Instant, output: &Output| {
                 if let Output::Console { console, bytes } = output {
                     search.read(*console, bytes, at);
