@@ -137,6 +137,3 @@ pub fn write<W: Write>(
         track_bytes: place.track_bytes,
     })
 }
-
-#[cfg(test)]
-mod tests;

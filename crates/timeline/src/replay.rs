@@ -11,8 +11,6 @@ mod kept;
 mod path;
 mod run;
 mod seek;
-#[cfg(test)]
-mod tests;
 mod verify;
 
 use std::ops::Range;

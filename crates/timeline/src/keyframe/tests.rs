@@ -1,1 +1,0 @@
-//! Keyframes as chunks and back.
