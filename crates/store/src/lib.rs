@@ -10,14 +10,15 @@
 //! the one on this computer's disk. Everything read is verified. What a tree means (a keyframe, an
 //! image) is not known here.
 //!
-//! I/O is done in `local`, `chunks::file` and the thread that compresses for a pack, and nowhere
-//! else.
+//! I/O is done in `local` and `chunks::file`; threads are started there and for a pack's compression.
+//! Nothing else does either.
 
 pub mod backend;
 pub mod chunks;
 #[cfg(unix)]
 pub mod local;
 pub mod pack;
+mod pool;
 pub mod tree;
 
 pub use backend::{Root, RootKind, RootName, Store, StoreError};

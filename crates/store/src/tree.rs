@@ -107,7 +107,8 @@ impl<W: Write> Writer<'_, W> {
     }
 
     fn page(&mut self, number: u64, id: &Digest) -> Result<(), PackError> {
-        if self.known.contains(id) || self.pack.contains(id) {
+        // The pack answers sooner.
+        if self.pack.contains(id) || self.known.contains(id) {
             return Ok(());
         }
         let mut bytes = [0; PAGE_BYTES];

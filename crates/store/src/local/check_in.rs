@@ -1,11 +1,12 @@
 //! From a file into the store.
 //!
-//! One thread reads, looks for zeroes and hashes; this one looks chunks up; a third one compresses.
+//! Some threads read, look for zeroes and hash; this one looks chunks up, and what is new it hands
+//! to others that compress.
 
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::Arc;
 
 use rustix::fs::{SeekFrom, seek};
 use rustix::io::Errno;
@@ -18,13 +19,14 @@ use super::{Continue, LocalStore, Progress, Watch, now_unix_s};
 use crate::backend::{CONTENT_BYTES_MAX, Root, RootKind, RootName, StoreError};
 use crate::chunks::Chunks;
 use crate::pack::{PackWriter, Worker};
+use crate::pool::Pool;
 use crate::tree::{self, Tree};
 use crate::{PAGE_BYTES, local::host::HostFile};
 
-/// Bytes read at once.
-const BATCH_BYTES: usize = 1 << 20;
-/// Batches that wait for being looked up, at most.
-const BATCHES_MAX: usize = 8;
+/// Bytes read at once: they stay in a processor's cache until they are hashed.
+const BATCH_BYTES: usize = 256 << 10;
+/// Batches of each thread that wait for being looked up, at most.
+const BATCHES_MAX: usize = 4;
 
 /// What is checked in, and as what.
 #[derive(Clone, Debug)]
@@ -51,8 +53,11 @@ pub struct CheckedIn {
 }
 
 /// Consecutive pages with their digests.
+#[derive(Default)]
 struct Batch {
     first_page: u64,
+    /// Of the file; the last page is filled with zeroes.
+    file_bytes: usize,
     bytes: Vec<u8>,
     digests: Vec<Digest>,
 }
@@ -85,7 +90,7 @@ impl LocalStore {
         };
         let mut work = Work {
             session: &session,
-            pack: PackWriter::with_worker(sink, Worker::Thread),
+            pack: PackWriter::with_worker(sink, Worker::Threads),
             tree: HashTree::new(pages),
             before,
             new_pages: 0,
@@ -123,41 +128,52 @@ struct Work<'a> {
 impl Work<'_> {
     /// Reads the file and stores what is new.
     fn pages(&mut self, file: &File, size_bytes: u64, watch: Watch<'_>) -> Result<(), StoreError> {
-        std::thread::scope(|scope| {
-            let (batches, incoming) = sync_channel(BATCHES_MAX);
-            let (used, spare) = sync_channel(BATCHES_MAX + 2);
-            let reader = scope.spawn(move || read_all(file, size_bytes, &batches, &spare));
-            let done = self.take_all(&incoming, &used, size_bytes, watch);
-            drop(incoming);
-            let read = reader.join().expect("the reader does not panic");
-            // Ours ended first if it failed; then the reader had nobody to read for.
-            done?;
-            read.map_err(read_error)
-        })
+        let shared = Arc::new(file.try_clone().map_err(read_error)?);
+        let work = || {
+            let file = Arc::clone(&shared);
+            move |batch: Batch| batch.read(&file)
+        };
+        let mut pool = Pool::start("hash", BATCHES_MAX, work).map_err(read_error)?;
+        let mut spare = Vec::new();
+        let mut at = 0;
+        while let Some((mut offset, end)) = data(file, at, size_bytes).map_err(read_error)? {
+            while offset < end {
+                if pool.is_full() {
+                    self.take(&mut pool, &mut spare, size_bytes, watch)?;
+                }
+                let mut batch: Batch = spare.pop().unwrap_or_default();
+                batch.first_page = offset / PAGE_BYTES as u64;
+                batch.file_bytes = BATCH_BYTES.min((end - offset) as usize);
+                offset += batch.file_bytes as u64;
+                pool.push(batch).map_err(read_error)?;
+            }
+            at = end;
+        }
+        while self.take(&mut pool, &mut spare, size_bytes, watch)? {}
+        Ok(())
     }
 
-    fn take_all(
+    /// Takes the next batch that was read; says whether there was one.
+    fn take(
         &mut self,
-        incoming: &Receiver<Batch>,
-        used: &SyncSender<Batch>,
+        pool: &mut Pool<Batch, io::Result<Batch>>,
+        spare: &mut Vec<Batch>,
         total_bytes: u64,
         watch: Watch<'_>,
-    ) -> Result<(), StoreError> {
-        for batch in incoming {
-            for (index, digest) in batch.digests.iter().enumerate() {
-                let bytes = &batch.bytes[index * PAGE_BYTES..(index + 1) * PAGE_BYTES];
-                self.page(batch.first_page + index as u64, digest, bytes)?;
-            }
-            self.read_bytes += batch.bytes.len() as u64;
-            let done_bytes = batch.first_page * PAGE_BYTES as u64 + batch.bytes.len() as u64;
-            // Nobody takes it back after the last one was read.
-            let _ = used.try_send(batch);
-            let progress = Progress { done_bytes: done_bytes.min(total_bytes), total_bytes };
-            if watch(progress) == Continue::No {
-                return Err(StoreError::Cancelled);
-            }
+    ) -> Result<bool, StoreError> {
+        let Some(batch) = pool.take() else { return Ok(false) };
+        let batch = batch.flatten().map_err(read_error)?;
+        let (pages, _) = batch.bytes.as_chunks::<PAGE_BYTES>();
+        for ((number, digest), page) in (batch.first_page..).zip(&batch.digests).zip(pages) {
+            self.page(number, digest, page)?;
         }
-        Ok(())
+        self.read_bytes += batch.bytes.len() as u64;
+        let done_bytes = batch.first_page * PAGE_BYTES as u64 + batch.file_bytes as u64;
+        spare.push(batch);
+        match watch(Progress { done_bytes, total_bytes }) {
+            Continue::Yes => Ok(true),
+            Continue::No => Err(StoreError::Cancelled),
+        }
     }
 
     fn page(&mut self, number: u64, digest: &Digest, bytes: &[u8]) -> Result<(), StoreError> {
@@ -184,38 +200,18 @@ impl Work<'_> {
     }
 }
 
-/// Reads and hashes all that is not a hole, in order, until nobody wants more.
-fn read_all(
-    file: &File,
-    size_bytes: u64,
-    batches: &SyncSender<Batch>,
-    spare: &Receiver<Batch>,
-) -> io::Result<()> {
-    let mut at = 0;
-    while let Some((start, end)) = data(file, at, size_bytes)? {
-        let mut offset = start;
-        while offset < end {
-            let bytes = BATCH_BYTES.min((end - offset) as usize);
-            let mut batch = spare.try_recv().unwrap_or_else(|_| Batch {
-                first_page: 0,
-                bytes: Vec::new(),
-                digests: Vec::new(),
-            });
-            batch.first_page = offset / PAGE_BYTES as u64;
-            batch.bytes.resize(bytes.next_multiple_of(PAGE_BYTES), 0);
-            file.read_exact_at(&mut batch.bytes[..bytes], offset)?;
-            batch.bytes[bytes..].fill(0);
-            batch.digests.clear();
-            let (pages, _) = batch.bytes.as_chunks::<PAGE_BYTES>();
-            batch.digests.extend(pages.iter().map(Digest::of_page));
-            offset += bytes as u64;
-            if batches.send(batch).is_err() {
-                return Ok(());
-            }
-        }
-        at = end;
+impl Batch {
+    /// Reads and hashes.
+    fn read(mut self, file: &File) -> io::Result<Batch> {
+        self.bytes.resize(self.file_bytes.next_multiple_of(PAGE_BYTES), 0);
+        let (bytes, rest) = self.bytes.split_at_mut(self.file_bytes);
+        file.read_exact_at(bytes, self.first_page * PAGE_BYTES as u64)?;
+        rest.fill(0);
+        let (pages, _) = self.bytes.as_chunks::<PAGE_BYTES>();
+        self.digests.clear();
+        self.digests.extend(pages.iter().map(Digest::of_page));
+        Ok(self)
     }
-    Ok(())
 }
 
 /// The next part of a file from `at` on, in whole pages, that is not a hole.

@@ -4,7 +4,6 @@
 use std::path::Path;
 
 use super::host::Lock;
-use super::scrub::check_pack;
 use super::session::Session;
 use super::{LocalStore, PackId, PackRow, open_pack_file};
 use crate::backend::{Root, StoreError};
@@ -57,7 +56,7 @@ pub(super) fn verified(store: &LocalStore, path: &Path) -> Result<PackRow, Store
     };
     let set = PackSet::above(&store.packs);
     set.add(pack);
-    match check_pack(&set, 0).into_iter().next() {
+    match set.check_all(0).into_iter().next() {
         None => Ok(row),
         Some((_, error)) => Err(error.into()),
     }

@@ -34,9 +34,6 @@ pub struct Damage {
     pub roots: Vec<RootName>,
 }
 
-/// Damage to a chunk of one pack.
-pub(super) type ChunkDamage = (Digest, ReadError);
-
 impl LocalStore {
     /// Reads and hashes every chunk of every pack in use, and says what of it is needed.
     ///
@@ -60,9 +57,7 @@ impl LocalStore {
             report.bytes += pack.bytes;
             match self.open_again(&pack) {
                 Ok(set) => damaged.extend(
-                    check_pack(&set, 0)
-                        .into_iter()
-                        .map(|(id, error)| (Some(id), error.to_string())),
+                    set.check_all(0).into_iter().map(|(id, error)| (Some(id), error.to_string())),
                 ),
                 Err(error) => damaged.push((None, error.to_string())),
             }
@@ -156,17 +151,4 @@ fn damages(
         damages.push(Damage { problem: problem.clone(), roots: needing(id) });
     }
     damages
-}
-
-/// Hashes every chunk of a pack, on two threads.
-pub(super) fn check_pack(set: &PackSet, number: usize) -> Vec<ChunkDamage> {
-    let chunks = set.packs()[number].ids().len();
-    let half = chunks / 2;
-    let check = |range| set.check(number, range);
-    std::thread::scope(|scope| {
-        let second = scope.spawn(move || check(half..chunks));
-        let mut damaged = check(0..half);
-        damaged.extend(second.join().expect("hashing does not panic"));
-        damaged
-    })
 }

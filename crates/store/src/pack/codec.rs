@@ -17,9 +17,16 @@ impl Compressor {
 
     /// `raw` compressed; `None` if that does not make it smaller.
     pub(crate) fn compress(&mut self, raw: &[u8]) -> Option<Vec<u8>> {
-        let mut stored = Vec::with_capacity(raw.len().saturating_sub(1));
-        self.0.compress_to_buffer(raw, &mut stored).ok()?;
-        Some(stored)
+        let mut stored = Vec::new();
+        self.compress_into(raw, &mut stored).then_some(stored)
+    }
+
+    /// As [`Self::compress`], into `stored`, whatever that was; says whether it is smaller.
+    pub(crate) fn compress_into(&mut self, raw: &[u8], stored: &mut Vec<u8>) -> bool {
+        stored.clear();
+        // With room for all that it may need, it compresses more quickly.
+        stored.reserve(zstd::zstd_safe::compress_bound(raw.len()));
+        self.0.compress_to_buffer(raw, stored).is_ok_and(|bytes| bytes < raw.len())
     }
 }
 
@@ -37,11 +44,39 @@ impl Compressor {
     pub(crate) fn compress(&mut self, _raw: &[u8]) -> Option<Vec<u8>> {
         None
     }
+
+    pub(crate) fn compress_into(&mut self, _raw: &[u8], _stored: &mut Vec<u8>) -> bool {
+        false
+    }
 }
 
 impl fmt::Debug for Compressor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Compressor")
+    }
+}
+
+/// Decompresses; keeps its tables from one call to the next.
+#[cfg(unix)]
+pub(crate) struct Decompressor(zstd::bulk::Decompressor<'static>);
+
+#[cfg(unix)]
+impl Decompressor {
+    pub(crate) fn new() -> Decompressor {
+        Decompressor(zstd::bulk::Decompressor::new().expect("memory for its tables"))
+    }
+
+    /// As [`decompress`], into `raw`, whatever that was.
+    pub(crate) fn decompress_into(
+        &mut self,
+        stored: &[u8],
+        raw_bytes: usize,
+        raw: &mut Vec<u8>,
+    ) -> Result<(), String> {
+        raw.clear();
+        raw.reserve_exact(raw_bytes);
+        let bytes = self.0.decompress_to_buffer(stored, raw).map_err(|error| error.to_string())?;
+        expect_size(bytes, raw_bytes)
     }
 }
 

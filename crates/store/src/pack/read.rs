@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use stackvm_machine::digest::Digest;
 
+#[cfg(unix)]
+use super::codec::Decompressor;
 use super::index::{HEADER_BYTES, Index, TRAILER_BYTES, Trailer, header};
 use super::node::Reference;
 use super::{Class, codec, prefix};
@@ -128,6 +130,15 @@ impl Pack {
         })
     }
 
+    /// Where the chunks of an extent are in [`Pack::ids`]; `None` behind the last extent.
+    #[cfg(unix)]
+    pub(super) fn chunks_of(&self, extent: usize) -> Option<Range<usize>> {
+        let extent = self.index.extents.get(extent)?;
+        let before = if extent.class == Class::Page { 0 } else { self.index.pages };
+        let first = (before + extent.first) as usize;
+        Some(first..first + extent.chunks as usize)
+    }
+
     /// The digest that a reference of this pack stands for.
     pub(super) fn resolve(&self, reference: Reference) -> Option<Digest> {
         match reference {
@@ -145,6 +156,48 @@ impl Pack {
     pub(super) fn damaged(&self, id: &Digest, problem: impl Into<String>) -> ReadError {
         let what = format!("chunk {id}");
         ReadError::Damaged { what, place: self.place.clone(), problem: problem.into() }
+    }
+}
+
+/// Hashes extents of pages as they lie, without making chunks of them.
+#[cfg(unix)]
+pub(super) struct PagesCheck<'a> {
+    pack: &'a Pack,
+    decompressor: Decompressor,
+    stored: Vec<u8>,
+    raw: Vec<u8>,
+}
+
+#[cfg(unix)]
+impl PagesCheck<'_> {
+    pub(super) fn new(pack: &Pack) -> PagesCheck<'_> {
+        let decompressor = Decompressor::new();
+        PagesCheck { pack, decompressor, stored: Vec::new(), raw: Vec::new() }
+    }
+
+    /// Whether an extent of pages, `chunks` of [`Pack::ids`], is certainly whole. Of nodes this is
+    /// never certain: their records are no chunks.
+    pub(super) fn is_whole(&mut self, number: u32, chunks: &Range<usize>) -> bool {
+        let extent = &self.pack.index.extents[number as usize];
+        if extent.class != Class::Page {
+            return false;
+        }
+        self.stored.resize(extent.stored_bytes as usize, 0);
+        if self.pack.source.read_at(extent.offset, &mut self.stored).is_err() {
+            return false;
+        }
+        let raw = if extent.compressed {
+            let bytes = extent.raw_bytes();
+            let done = self.decompressor.decompress_into(&self.stored, bytes, &mut self.raw);
+            if done.is_err() {
+                return false;
+            }
+            &self.raw
+        } else {
+            &self.stored
+        };
+        let ids = &self.pack.index.ids[chunks.clone()];
+        ids.iter().enumerate().all(|(index, id)| Digest::of(&raw[extent.range(index)]) == *id)
     }
 }
 

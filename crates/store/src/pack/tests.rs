@@ -92,7 +92,7 @@ fn what_is_put_is_read() {
 
 #[test]
 fn the_same_calls_write_the_same_bytes() {
-    assert_eq!(sample(Worker::None), sample(Worker::Thread));
+    assert_eq!(sample(Worker::None), sample(Worker::Threads));
     assert_eq!(sample(Worker::None), sample(Worker::None));
 }
 

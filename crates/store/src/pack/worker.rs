@@ -1,125 +1,100 @@
-//! Compressing extents, here or on a thread of its own.
+//! Compressing extents, here or on threads of their own.
 
 use std::collections::VecDeque;
 use std::io;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::thread::JoinHandle;
 
 use super::codec::Compressor;
+use crate::pool::Pool;
 
-/// Extents that wait for the thread or for being written, at most: 8 MiB.
-const QUEUE_MAX: usize = 32;
+/// Extents that wait for each thread or for being written, at most: 2 MiB.
+const QUEUE_MAX: usize = 8;
 
 /// Where a pack's extents are compressed. The bytes written are the same.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Worker {
     /// In the thread that writes.
     None,
-    /// In another thread, beside the one that reads and hashes.
-    Thread,
+    /// In others, one for each processor.
+    Threads,
 }
 
 /// An extent, in the order they were given: as it was, and compressed if that is smaller.
 pub(super) struct Done<T> {
     pub(super) what: T,
+    pub(super) bytes: Compressed,
+}
+
+/// Room for an extent before and after compression, which is used again and again.
+#[derive(Debug, Default)]
+pub(super) struct Compressed {
     pub(super) raw: Vec<u8>,
-    pub(super) compressed: Option<Vec<u8>>,
+    stored: Vec<u8>,
+    is_smaller: bool,
+}
+
+impl Compressed {
+    /// What is stored, if that is not what it was.
+    pub(super) fn compressed(&self) -> Option<&[u8]> {
+        self.is_smaller.then_some(&self.stored)
+    }
+
+    fn compress(mut self, compressor: &mut Compressor) -> Compressed {
+        self.is_smaller = compressor.compress_into(&self.raw, &mut self.stored);
+        self
+    }
 }
 
 #[derive(Debug)]
 pub(super) enum Compressing<T> {
     Here { compressor: Compressor },
-    There { thread: Thread, waiting: VecDeque<T> },
-}
-
-#[derive(Debug)]
-pub(super) struct Thread {
-    /// `None` only while it ends.
-    jobs: Option<SyncSender<Vec<u8>>>,
-    done: Receiver<(Vec<u8>, Option<Vec<u8>>)>,
-    handle: Option<JoinHandle<()>>,
-}
-
-impl Drop for Thread {
-    fn drop(&mut self) {
-        self.jobs = None;
-        if let Some(handle) = self.handle.take() {
-            // It only ever computes; a panic there shows as a missing result.
-            let _ = handle.join();
-        }
-    }
+    There { pool: Pool<Compressed, Compressed>, waiting: VecDeque<T> },
 }
 
 impl<T> Compressing<T> {
     pub(super) fn new(worker: Worker) -> Compressing<T> {
+        let work = || {
+            let mut compressor = Compressor::new();
+            move |bytes: Compressed| bytes.compress(&mut compressor)
+        };
         let started = match worker {
             Worker::None => None,
-            Worker::Thread => Thread::start().ok(),
+            Worker::Threads => Pool::start("compress", QUEUE_MAX, work).ok(),
         };
         match started {
-            Some(thread) => Compressing::There { thread, waiting: VecDeque::new() },
+            Some(pool) => Compressing::There { pool, waiting: VecDeque::new() },
             None => Compressing::Here { compressor: Compressor::new() },
         }
     }
 
-    /// Takes an extent and gives those that are done.
-    pub(super) fn push(&mut self, what: T, raw: Vec<u8>) -> io::Result<Vec<Done<T>>> {
+    /// Takes an extent's raw bytes, and gives one that is done if it is time to write one.
+    pub(super) fn push(&mut self, what: T, bytes: Compressed) -> io::Result<Option<Done<T>>> {
         match self {
             Compressing::Here { compressor } => {
-                let compressed = compressor.compress(&raw);
-                Ok(vec![Done { what, raw, compressed }])
+                Ok(Some(Done { what, bytes: bytes.compress(compressor) }))
             }
-            Compressing::There { thread, waiting } => {
-                let mut done = Vec::new();
-                while waiting.len() >= QUEUE_MAX {
-                    done.push(thread.wait(waiting)?);
-                }
-                while let Ok(next) = thread.done.try_recv() {
-                    done.push(join(waiting, next));
-                }
+            Compressing::There { pool, waiting } => {
+                let done = if pool.is_full() { take(pool, waiting)? } else { None };
                 waiting.push_back(what);
-                let jobs = thread.jobs.as_ref().expect("it runs");
-                jobs.send(raw).map_err(|_| died())?;
+                pool.push(bytes)?;
                 Ok(done)
             }
         }
     }
 
-    /// Gives what is left.
-    pub(super) fn finish(self) -> io::Result<Vec<Done<T>>> {
-        let Compressing::There { thread, mut waiting } = self else { return Ok(Vec::new()) };
-        (0..waiting.len()).map(|_| thread.wait(&mut waiting)).collect()
+    /// Gives the next one of those that are left.
+    pub(super) fn finish(&mut self) -> io::Result<Option<Done<T>>> {
+        match self {
+            Compressing::Here { .. } => Ok(None),
+            Compressing::There { pool, waiting } => take(pool, waiting),
+        }
     }
 }
 
-impl Thread {
-    fn start() -> io::Result<Thread> {
-        let (jobs, todo) = sync_channel::<Vec<u8>>(QUEUE_MAX);
-        let (results, done) = sync_channel(QUEUE_MAX);
-        let work = move || {
-            let mut compressor = Compressor::new();
-            for raw in todo {
-                let compressed = compressor.compress(&raw);
-                if results.send((raw, compressed)).is_err() {
-                    break;
-                }
-            }
-        };
-        let handle = std::thread::Builder::new().name("compress".to_owned()).spawn(work)?;
-        Ok(Thread { jobs: Some(jobs), done, handle: Some(handle) })
-    }
-
-    fn wait<T>(&self, waiting: &mut VecDeque<T>) -> io::Result<Done<T>> {
-        let next = self.done.recv().map_err(|_| died())?;
-        Ok(join(waiting, next))
-    }
-}
-
-fn join<T>(waiting: &mut VecDeque<T>, (raw, compressed): (Vec<u8>, Option<Vec<u8>>)) -> Done<T> {
-    let what = waiting.pop_front().expect("a result for each extent");
-    Done { what, raw, compressed }
-}
-
-fn died() -> io::Error {
-    io::Error::other("the thread that compresses has died")
+fn take<T>(
+    pool: &mut Pool<Compressed, Compressed>,
+    waiting: &mut VecDeque<T>,
+) -> io::Result<Option<Done<T>>> {
+    let Some(bytes) = pool.take().transpose()? else { return Ok(None) };
+    let what = waiting.pop_front().expect("what each result is of");
+    Ok(Some(Done { what, bytes }))
 }

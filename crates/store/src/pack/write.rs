@@ -6,7 +6,7 @@ use stackvm_machine::digest::{Digest, FAN_OUT};
 
 use super::index::{self, Extent, HEADER_BYTES};
 use super::node;
-use super::worker::{Compressing, Done, Worker};
+use super::worker::{Compressed, Compressing, Done, Worker};
 use super::{Class, EXTENT_BYTES_MAX, EXTENT_CHUNKS_MAX, PackError, ids::Ids};
 use crate::{CHUNK_BYTES_MAX, PAGE_BYTES};
 
@@ -26,12 +26,14 @@ pub struct PackWriter<W: Write> {
     depths: Vec<u32>,
     extents: Vec<Extent>,
     compressing: Compressing<(Class, Vec<u32>)>,
+    /// Room that is used again.
+    spare: Vec<Compressed>,
 }
 
 /// An extent that is being filled.
 #[derive(Debug, Default)]
 struct Open {
-    bytes: Vec<u8>,
+    bytes: Compressed,
     /// Where each chunk ends.
     ends: Vec<u32>,
 }
@@ -54,6 +56,7 @@ impl<W: Write> PackWriter<W> {
             depths: Vec::new(),
             extents: Vec::new(),
             compressing: Compressing::new(worker),
+            spare: Vec::new(),
         }
     }
 
@@ -131,8 +134,7 @@ impl<W: Write> PackWriter<W> {
     pub fn finish(mut self) -> Result<W, PackError> {
         self.flush(Class::Page)?;
         self.flush(Class::Node)?;
-        let rest = std::mem::replace(&mut self.compressing, Compressing::new(Worker::None));
-        for done in rest.finish()? {
+        while let Some(done) = self.compressing.finish()? {
             self.write_extent(done)?;
         }
         self.write_header()?;
@@ -148,7 +150,7 @@ impl<W: Write> PackWriter<W> {
         }
         let open = &self.open[class as usize];
         let full = open.ends.len() == EXTENT_CHUNKS_MAX
-            || open.bytes.len() + bytes.len() > EXTENT_BYTES_MAX;
+            || open.bytes.raw.len() + bytes.len() > EXTENT_BYTES_MAX;
         if full {
             self.flush(class)?;
         }
@@ -156,29 +158,30 @@ impl<W: Write> PackWriter<W> {
         self.references.insert(*id, (ids.len() as u64) << 1 | class as u64);
         ids.push(*id);
         let open = &mut self.open[class as usize];
-        open.bytes.extend_from_slice(bytes);
-        open.ends.push(open.bytes.len() as u32);
+        open.bytes.raw.extend_from_slice(bytes);
+        open.ends.push(open.bytes.raw.len() as u32);
         Ok(())
     }
 
     /// Ends an extent.
     fn flush(&mut self, class: Class) -> Result<(), PackError> {
-        let Open { bytes, ends } = std::mem::take(&mut self.open[class as usize]);
+        let next = Open { bytes: self.spare.pop().unwrap_or_default(), ends: Vec::new() };
+        let Open { bytes, ends } = std::mem::replace(&mut self.open[class as usize], next);
         if ends.is_empty() {
             return Ok(());
         }
-        self.open[class as usize].bytes.reserve(bytes.len());
-        for done in self.compressing.push((class, ends), bytes)? {
-            self.write_extent(done)?;
+        match self.compressing.push((class, ends), bytes)? {
+            Some(done) => self.write_extent(done),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     fn write_extent(&mut self, done: Done<(Class, Vec<u32>)>) -> Result<(), PackError> {
         self.write_header()?;
         let (class, ends) = done.what;
-        let compressed = done.compressed.is_some();
-        let bytes = done.compressed.unwrap_or(done.raw);
+        let mut room = done.bytes;
+        let compressed = room.compressed().is_some();
+        let bytes = room.compressed().unwrap_or(&room.raw);
         let offset = self.written_bytes;
         let uniform = ends.iter().zip(1..).all(|(&end, nth)| end as usize == nth * PAGE_BYTES);
         self.extents.push(Extent {
@@ -190,7 +193,10 @@ impl<W: Write> PackWriter<W> {
             chunks: ends.len() as u32,
             ends: (!uniform).then(|| ends.into_boxed_slice()),
         });
-        self.write(&bytes)
+        self.write(bytes)?;
+        room.raw.clear();
+        self.spare.push(room);
+        Ok(())
     }
 
     fn write_header(&mut self) -> Result<(), PackError> {

@@ -20,18 +20,23 @@ fn life(folder: &Path, host: &Host, files: &[File; 2]) -> Result<(), StoreError>
 #[test]
 fn a_crash_at_any_operation_loses_nothing() {
     let files_folder = folder();
-    let first = disk(&files_folder.path().join("1"), 700, (0..700).map(|n| (n, n + 1)));
-    let second = disk(&files_folder.path().join("2"), 700, (0..700).map(|n| (n, n + 1 + n / 650)));
-    let other = disk(&files_folder.path().join("3"), 700, (0..90).map(|n| (n, n + 7000)));
+    // Two levels of nodes, and few pages: what takes time is done for every operation.
+    let kinds = |changed: u64| (480..560).map(move |n| (n, n + 1 + (n / 540) * changed));
+    let first = disk(&files_folder.path().join("1"), 700, kinds(0));
+    let second = disk(&files_folder.path().join("2"), 700, kinds(1000));
+    let other = disk(&files_folder.path().join("3"), 700, (0..20).map(|n| (n, n + 7000)));
     let files = [first, second];
+    let before = files_folder.path().join("before");
+    let store = LocalStore::open(&before).expect("a store");
+    check_in(&store, &files[0], "first", None);
+    check_in(&store, &other, "garbage", None);
+    // It stays open, so that its index is not being written while it is copied.
+    let _open = store;
     let mut operations = 1;
     loop {
         let place = folder();
         let path = place.path().join("store");
-        let store = LocalStore::open(&path).expect("a store");
-        check_in(&store, &files[0], "first", None);
-        check_in(&store, &other, "garbage", None);
-        drop(store);
+        copy(&before, &path);
         let host = Host::dying_after(operations);
         let done = life(&path, &host, &files);
         assert_eq!(done.is_err(), host.is_dead(), "{operations}: {done:?}");
@@ -60,6 +65,20 @@ fn a_crash_at_any_operation_loses_nothing() {
             return;
         }
         operations += 1;
+    }
+}
+
+/// A folder with all that is in it, but for what SQLite shares between processes.
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir(to).expect("room");
+    for entry in fs::read_dir(from).expect("listed") {
+        let path = entry.expect("listed").path();
+        let to = to.join(path.file_name().expect("a name"));
+        if path.is_dir() {
+            copy(&path, &to);
+        } else if path.extension().is_none_or(|end| end != "sqlite-shm") {
+            fs::copy(&path, &to).expect("room");
+        }
     }
 }
 
