@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
 use stackvm_timeline::Timeline;
-use stackvm_timeline::journal::Journal;
+use stackvm_timeline::journal::EndedJournal;
 use stackvm_timeline::vmcast::{self, Keyframes, WriteError};
 use tokio::sync::mpsc;
 
@@ -92,15 +92,13 @@ pub(crate) async fn finish(folder: &Path, file: &Path, signals: &mut Signals) ->
     let cancelled = cancel.clone();
     let task = tokio::task::spawn_blocking(move || {
         // Nobody may add to it meanwhile.
-        let journal = Journal::open(&from, &owner("record"))?;
-        let timeline = journal.timeline()?;
+        let journal = EndedJournal::open(&from, &owner("record"))?;
         let mut progress = |done: u64, total: u64| {
             // Who does not listen any more has cancelled.
             let _ = reports.send((done, total));
             !cancelled.load(Ordering::Relaxed)
         };
-        vmcast::write(&timeline, &to, Keyframes::All, &mut progress)?;
-        drop(timeline);
+        vmcast::write(journal.timeline(), &to, Keyframes::All, &mut progress)?;
         Timeline::open(&to).context("the file does not read back")?;
         journal.remove()?;
         Ok::<(), anyhow::Error>(())

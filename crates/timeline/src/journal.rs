@@ -18,6 +18,7 @@
 mod base;
 mod branches;
 mod create;
+mod ended;
 mod files;
 mod keyframes;
 mod manifest;
@@ -51,6 +52,7 @@ use crate::timeline::{OpenError, Parts, Piece, Timeline, TrackPart};
 use crate::track::{TrackEvent, TrackItem};
 use stackvm_machine::{ConsoleId, Input};
 
+pub use ended::EndedJournal;
 use keyframes::CurrentChunks;
 use manifest::{KeyframeRecord, Manifest};
 use paths::PathAt;

@@ -362,7 +362,10 @@ impl Recorder {
         if matches!(self.phase, Phase::Growing | Phase::Ending { .. }) {
             self.reach(at)?;
         }
-        self.journal.as_mut().map_or(Ok(()), Journal::sync)
+        let Some(journal) = &mut self.journal else { return Ok(()) };
+        // Whoever opens the journal next reads the track from its file.
+        journal.cut_track()?;
+        journal.sync()
     }
 
     /// Ends here, whatever it was doing.
