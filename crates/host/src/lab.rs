@@ -151,7 +151,7 @@ pub struct Lab {
     held: VecDeque<(Instant, Input)>,
     /// Virtual time is held by whoever runs the lab.
     still: bool,
-    /// The configuration with the files that it lacks; `None` once it has them.
+    /// Where the files are that the configuration lacks; `None` if it has them.
     boot_files: Option<BootFiles>,
 }
 
@@ -184,6 +184,13 @@ impl Lab {
             still: false,
             boot_files: None,
         }
+    }
+
+    /// Lets go of what the machine has booted from: much memory that every fork(2) would have to
+    /// look after. `files` reads it again, should the machine be reset.
+    pub(crate) fn leave_boot_files(&mut self, files: BootFiles) {
+        (self.config.kernel, self.config.initrd) = (None, None);
+        self.boot_files = Some(files);
     }
 
     /// The machine.
@@ -258,14 +265,16 @@ impl Lab {
 
     /// Does what is due at the wall time that `clock` shows, in nanoseconds.
     pub fn step(&mut self, clock: &dyn Fn() -> u64) -> Step {
+        let (now, rate) = (self.machine.now(), self.machine.rate_ticks());
+        // Before anything is put in: what is asked of a paced guest is asked at once.
+        self.pacer.get_or_insert_with(|| Pacer::new(clock(), now, rate));
         self.pump();
         if self.condition != Condition::Running {
             return Step::Stopped;
         }
         self.still = false;
         let (wall, now, idle) = (clock(), self.machine.now(), self.idle_until());
-        let rate = self.machine.rate_ticks();
-        let pacer = self.pacer.get_or_insert_with(|| Pacer::new(wall, now, rate));
+        let Some(pacer) = &mut self.pacer else { return Step::Ran };
         match pacer.plan(wall, now, idle) {
             Plan::Sleep { until_wall_ns } => Step::Sleep { until_wall_ns },
             Plan::Run { until, rate } => {
@@ -386,7 +395,9 @@ impl Lab {
     /// Until when nothing happens by itself, in the guest or with its commands.
     fn idle_until(&self) -> Option<Instant> {
         let event = self.machine.idle_until()?;
-        Some(event.min(self.guest.deadline().unwrap_or(Instant::MAX)))
+        // What an unpaced run has left to be put in has its instant.
+        let held = self.held.front().map_or(Instant::MAX, |(at, _)| *at);
+        Some(event.min(held).min(self.guest.deadline().unwrap_or(Instant::MAX)))
     }
 
     /// Runs to `until` or the guest's next deadline, and handles what comes of it.

@@ -37,10 +37,10 @@ impl Process {
         let end = WallInstant::now() + FAREWELL;
         while WallInstant::now() < end && self.clients.iter().any(Client::is_waiting) {
             self.clients.iter_mut().for_each(Client::flush);
-            self.clients.retain(Client::is_waiting);
             self.poll(Some(10_000_000));
         }
-        // The folder's end is what others see: nothing may be written to it after this.
+        // The folder's end is what others see: nothing may be written to it after this. Clients
+        // hear of the lab's end only then, so that they need not look for the folder's.
         let _ = fs::remove_file(self.folder.join(SOCKET_FILE));
         if self.spec.lifetime == Lifetime::Ephemeral
             && let Err(error) = fs::remove_dir_all(&self.folder)
