@@ -1,5 +1,5 @@
 //! Check-in of 6 versions of a 3 GiB Debian disk, and of 6 dumps of 1 GiB of RAM, beside borg, restic
-//! and casync: wall time of all six, and what they leave on disk.
+//! and casync: wall and CPU time of all six, and what they leave on disk.
 //!
 //! Each tool runs as a process of its own for each version, on an empty store at the start of each
 //! round; rounds are interleaved. The versions are made once and kept in `cache/checkin` of the data
@@ -60,6 +60,7 @@ pub(crate) fn put(mut args: impl Iterator<Item = String>) -> Result<()> {
 fn table(title: &str, folder: &Path, files: &[PathBuf], rounds: usize) -> Result<()> {
     let tools: Vec<Tool> = TOOLS.into_iter().filter(|tool| is_there(tool.name)).collect();
     let mut times = vec![Vec::new(); tools.len()];
+    let mut cpu_times = times.clone();
     let mut sizes = vec![0; tools.len()];
     for round in 0..rounds {
         for (index, tool) in tools.iter().enumerate() {
@@ -73,25 +74,39 @@ fn table(title: &str, folder: &Path, files: &[PathBuf], rounds: usize) -> Result
                 std::io::copy(&mut File::open(file)?, &mut std::io::sink())?;
             }
             Command::new("sync").status()?;
-            let mut total = 0.0;
+            let (started, cpu_before) = (Instant::now(), children_cpu_s()?);
             for (number, file) in files.iter().enumerate() {
-                let before = Instant::now();
                 succeed(tool.name, (tool.put)(&store, file, number))?;
-                total += before.elapsed().as_secs_f64();
             }
-            times[index].push(total);
+            times[index].push(started.elapsed().as_secs_f64());
+            cpu_times[index].push(children_cpu_s()? - cpu_before);
             sizes[index] = disk_bytes(&store)?;
+            let load = fs::read_to_string("/proc/loadavg")?;
+            let (wall, cpu) = (times[index][round], cpu_times[index][round]);
+            eprintln!("{wall:.1} s, {cpu:.1} s of CPU; load {}", load.trim());
             fs::remove_dir_all(&store)?;
         }
     }
-    println!("| {title} | s | store MB | times ours |\n|---|---|---|---|");
+    println!("| {title} | s | s of CPU | store MB | times ours |\n|---|---|---|---|---|");
     let ours = median(times[0].clone());
-    for (tool, (times, bytes)) in tools.iter().zip(times.into_iter().zip(sizes)) {
-        let time = median(times);
-        println!("| {} | {time:.1} | {} | {:.1} |", tool.name, bytes / 1_000_000, time / ours);
+    let rows = tools.iter().zip(times.into_iter().zip(cpu_times).zip(sizes));
+    for (tool, ((times, cpu_times), bytes)) in rows {
+        let (time, cpu, megabytes) = (median(times), median(cpu_times), bytes / 1_000_000);
+        let ratio = time / ours;
+        println!("| {} | {time:.1} | {cpu:.1} | {megabytes} | {ratio:.1} |", tool.name);
     }
     println!();
     Ok(())
+}
+
+/// CPU time of all child processes that have ended and were waited for, in seconds.
+fn children_cpu_s() -> Result<f64> {
+    let stat = fs::read_to_string("/proc/self/stat")?;
+    // The name before may have any characters. Linux counts hundredths here, whatever its clock.
+    let (_, fields) = stat.rsplit_once(')').context("a name in parentheses")?;
+    let fields: Vec<&str> = fields.split_whitespace().collect();
+    let ticks = |index: usize| -> Result<u64> { Ok(fields[index].parse()?) };
+    Ok((ticks(13)? + ticks(14)?) as f64 / 100.0)
 }
 
 fn is_there(name: &str) -> bool {
