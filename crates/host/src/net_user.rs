@@ -14,7 +14,9 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
 use std::str::FromStr;
+use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{FdFlags, fcntl_setfd};
 use serde::{Deserialize, Serialize};
 use stackvm_machine::config::limits::FRAME_BYTES_MAX;
@@ -149,6 +151,14 @@ impl NetUser {
             }
         }
         take_frames(&mut self.incoming).ok_or_else(|| self.ended())
+    }
+
+    /// Waits until [`NetUser::transfer`] has something to do, at most for `limit`; whether it has.
+    pub(crate) fn wait(&self, limit: Duration) -> bool {
+        let flags = if self.is_waiting() { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
+        let timeout = Timespec::try_from(limit).ok();
+        // A signal only makes the wait shorter.
+        poll(&mut [PollFd::new(self, flags)], timeout.as_ref()).is_ok_and(|ready| ready > 0)
     }
 
     /// Sends a frame from the guest. Frames for the host's loopback are dropped, as are frames for

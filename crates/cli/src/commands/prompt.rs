@@ -18,8 +18,13 @@ pub(super) async fn ensure(data: &Path, spec: &MachineSpec, signals: &mut Signal
     let (data, spec) = (data.to_owned(), spec.clone());
     with_progress(signals, move |sink, cancel| {
         let label = spec.image_label();
+        let mut began = false;
         let mut tell = |progress: Progress| {
             let message = match progress {
+                // Where nobody watches this line is the only one.
+                Progress::Boots { .. } if !std::mem::replace(&mut began, true) => {
+                    format!("the prompt of {label}, once")
+                }
                 Progress::Boots { virtual_ns } => {
                     let tenths = virtual_ns / 100_000_000;
                     format!("the prompt of {label}, once: {}.{} s", tenths / 10, tenths % 10)

@@ -4,14 +4,24 @@
 //! the guest's and goes through its agent: clock, host name, machine id, ssh host keys, addresses.
 //! Only then is the fork handed out.
 
-use stackvm_machine::{Frozen, Input, Instant, Machine};
+use std::time::{Duration, Instant as WallInstant};
 
-use super::{Actor, Lab, LabError, LabEvent};
+use stackvm_machine::{Frozen, Input, Instant, Machine, NicId};
+
+use super::{Actor, Lab, LabError, LabEvent, Step};
 use crate::guest::{GuestEvent, GuestSaved};
+use crate::net_user::{NetError, NetUser};
 use crate::prompt::{BootFiles, Prompt};
 
-/// What the guest runs to become somebody else.
-pub(crate) const FRESH_SCRIPT: &str = include_str!("fresh.sh");
+/// What the guest runs to become somebody else, but for its network.
+const IDENTITY_SCRIPT: &str = include_str!("fresh.sh");
+/// What it runs to get addresses, in real time.
+const ADDRESSES_SCRIPT: &str = include_str!("addresses.sh");
+/// Both.
+pub(crate) const FRESH_SCRIPT: &str =
+    concat!(include_str!("fresh.sh"), include_str!("addresses.sh"));
+/// Wall time in which a fork's guest must have its addresses, or goes on without.
+const ADDRESSES_LIMIT: Duration = Duration::from_secs(10);
 /// Number of the clock's setting among the agent's answers.
 const CLOCK: u64 = u64::MAX;
 
@@ -49,7 +59,7 @@ impl Lab {
         (fork.config.seed, fork.config.rtc_ns) = (*seed, *rtc_ns);
         fork.run_until_agent(limit)?;
         fork.set_clock(*rtc_ns, limit)?;
-        fork.run_fresh_script(hostname, limit)?;
+        fork.run_script(&["sh", "-c", FRESH_SCRIPT, "sh", hostname], limit)?;
         Ok(fork)
     }
 
@@ -83,13 +93,54 @@ impl Lab {
         self.put(&Actor::Host, Input::Identity { seed: *seed, rtc_ns: *rtc_ns });
         let seconds = (rtc_ns + 500_000_000) / 1_000_000_000;
         // Through the shell that waits, there is one program to start: the one that sets the clock.
-        let script = format!("set -- {} {seconds}\n{{\n{FRESH_SCRIPT}\n}} </dev/null", hostname);
+        let script = format!("set -- {hostname} {seconds}\n{{\n{IDENTITY_SCRIPT}\n}} </dev/null");
         if self.guest.standby_run(&script) {
             return self.wait_for_standby(limit);
         }
         self.run_until_agent(limit)?;
         self.set_clock(*rtc_ns, limit)?;
-        self.run_fresh_script(hostname, limit)
+        self.run_script(&["sh", "-c", FRESH_SCRIPT, "sh", hostname], limit)
+    }
+
+    /// Lets a guest that has become a machine of its own get its addresses: in real time, since
+    /// whoever gives them out has no other. One that gets none goes on without; one that has no
+    /// standby has asked already, and gets them when it asks again.
+    ///
+    /// # Errors
+    /// The network's, which has ended then.
+    pub(crate) fn become_reachable(&mut self, net: &mut NetUser) -> Result<(), NetError> {
+        let started = WallInstant::now();
+        let clock = || u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        let mut kept = Vec::new();
+        let asked = self.guest.standby_run(&format!("{{\n{ADDRESSES_SCRIPT}\n}} </dev/null"));
+        while asked && started.elapsed() < ADDRESSES_LIMIT {
+            let timeout_ns = match self.step(&clock) {
+                Step::Ran => 0,
+                Step::Sleep { until_wall_ns } => {
+                    until_wall_ns.map_or(u64::MAX, |at| at.saturating_sub(clock()))
+                }
+                Step::Stopped => break,
+            };
+            while let Some(event) = self.next_event() {
+                match event {
+                    LabEvent::Frame { bytes, .. } => net.send(&bytes)?,
+                    event => kept.push(event),
+                }
+            }
+            if self.guest.take_standby_code().is_some() {
+                break;
+            }
+            if net.wait(Duration::from_nanos(timeout_ns).min(ADDRESSES_LIMIT)) {
+                self.arrive(clock());
+            }
+            for bytes in net.transfer()? {
+                self.put(&Actor::Host, Input::Frame { nic: NicId(0), bytes });
+            }
+        }
+        self.events.extend(kept);
+        // Whoever runs it next has another clock.
+        self.pacer = None;
+        Ok(())
     }
 
     fn wait_for_standby(&mut self, limit: Instant) -> Result<(), LabError> {
@@ -103,8 +154,8 @@ impl Lab {
         }
     }
 
-    fn run_fresh_script(&mut self, hostname: &str, limit: Instant) -> Result<(), LabError> {
-        let output = self.exec(&["sh", "-c", FRESH_SCRIPT, "sh", hostname], b"", limit)?;
+    fn run_script(&mut self, argv: &[&str], limit: Instant) -> Result<(), LabError> {
+        let output = self.exec(argv, b"", limit)?;
         if output.code != 0 {
             let words = String::from_utf8_lossy(&output.stderr).trim().to_owned();
             return Err(LabError::Fresh { code: output.code, words });

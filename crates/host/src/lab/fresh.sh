@@ -37,18 +37,4 @@ if command -v ssh-keygen >/dev/null; then
         systemctl try-restart ssh.service
     fi
 fi
-
-# The driver reads the MAC address when it takes the device; the interface is then a new one.
-drivers=/sys/bus/virtio/drivers/virtio_net
-for device in "$drivers"/virtio*; do
-    [ -e "$device" ] || continue
-    name=${device##*/}
-    [ -e /etc/udhcpc.sh ] && killall udhcpc
-    need sh -c 'echo "$0" >"$1/unbind" && echo "$0" >"$1/bind"' "$name" "$drivers"
-    # Images with systemd renew addresses by themselves; the others have only udhcpc.
-    if [ -e /etc/udhcpc.sh ]; then
-        ip link set eth0 up
-        udhcpc -i eth0 -b -S -t 2 -T 1 -s /etc/udhcpc.sh </dev/null >/dev/null 2>&1
-    fi
-done 2>/dev/null
 [ "$failed" = 0 ]

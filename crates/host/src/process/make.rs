@@ -26,6 +26,8 @@ pub(super) struct Made {
     pub(super) lab: Lab,
     /// Its guest's clock has stood still.
     pub(super) clock_is_late: bool,
+    /// Its guest was at a prompt and still has the addresses it had there.
+    pub(super) needs_addresses: bool,
 }
 
 /// Makes the lab of the machine in `folder`, recordings included. `data` is the data directory.
@@ -40,11 +42,11 @@ pub(super) fn make(folder: &Path, spec: &MachineSpec, data: &Path) -> Result<Mad
         (None, _) => match at_prompt(spec, data) {
             Some((lab, prompt)) => {
                 from_prompt = Some(prompt);
-                Made { lab, clock_is_late: false }
+                Made { lab, clock_is_late: false, needs_addresses: false }
             }
             None => {
                 let lab = Lab::new(configure(spec, data)?)?;
-                Made { lab, clock_is_late: false }
+                Made { lab, clock_is_late: false, needs_addresses: false }
             }
         },
     };
@@ -62,6 +64,7 @@ pub(super) fn make(folder: &Path, spec: &MachineSpec, data: &Path) -> Result<Mad
         Some(prompt) => {
             record_from(&prompt, &mut made.lab, spec, data, began)?;
             become_fresh(&mut made.lab, spec)?;
+            made.needs_addresses = true;
         }
     }
     Ok(made)
@@ -155,10 +158,10 @@ fn go_on(journal: &Path, spec: &MachineSpec, left: Left) -> Result<Made, StartEr
         lab.forget_screens();
         // Nobody has seen it off.
         while lab.next_event().is_some() {}
-        return Ok(Made { lab, clock_is_late: false });
+        return Ok(Made { lab, clock_is_late: false, needs_addresses: false });
     }
     let clock_is_late = spec.rtc_ns.is_none() && !matches!(spec.source, Source::Recording { .. });
-    Ok(Made { lab, clock_is_late })
+    Ok(Made { lab, clock_is_late, needs_addresses: false })
 }
 
 /// Whether the guest has switched it off.

@@ -60,11 +60,14 @@ pub(super) fn start(folder: &Path) -> Result<Process, StartError> {
     let spec = spec::read(&folder)?;
     // machines/NAME is below the data directory.
     let data = folder.ancestors().nth(2).unwrap_or(&folder).to_owned();
-    let Made { lab, clock_is_late } = make::make(&folder, &spec, &data)?;
-    let net = match spec.network {
+    let Made { mut lab, clock_is_late, needs_addresses } = make::make(&folder, &spec, &data)?;
+    let mut net = match spec.network {
         Network::None => None,
         Network::User => Some(NetUser::start(&spec.forwards)?),
     };
+    if let Some(net) = net.as_mut().filter(|_| needs_addresses) {
+        lab.become_reachable(net)?;
+    }
     let listener = crate::socket::listen(&folder.join(SOCKET_FILE));
     Ok(Process {
         listener: listener.map_err(|error| StartError::io("make the control socket", error))?,
