@@ -30,10 +30,11 @@ pub const RATE_TICKS_MAX: u32 = 1024;
 /// Output that may wait to be taken before a run is interrupted, in bytes: a guest that only
 /// prints must not fill the host's memory.
 const OUTPUT_BYTES_MAX: usize = 1 << 20;
-/// Pages of guest RAM that the host backs ahead, so that the next instructions never lack any.
-const RESERVED_PAGES: usize = 1024;
-/// Most instructions between two looks at the host's memory.
-const STEPS_PER_RESERVE: u64 = 1 << 20;
+/// Pages of guest RAM backed ahead: few for a fork that hardly writes, more once many were written.
+const RESERVED_PAGES_MIN: usize = 32;
+const RESERVED_PAGES_MAX: usize = 1024;
+/// Most instructions between two looks at the host's memory, for each page backed ahead.
+const STEPS_PER_RESERVED_PAGE: u64 = 1024;
 
 /// Why [`Machine::run`] came back.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -87,6 +88,8 @@ pub struct Machine {
     pub(crate) htif: Option<Htif>,
     /// Set once the machine is off.
     pub(crate) off: Option<FinisherRequest>,
+    /// Pages of RAM that are backed ahead.
+    reserved_pages: usize,
     /// What the last digest hashed.
     pub(crate) trees: StateTrees,
     /// Stores there end a run; empty if nothing is watched.
@@ -129,6 +132,7 @@ impl Machine {
             firmware: FirmwareKind::None,
             htif: None,
             off: None,
+            reserved_pages: RESERVED_PAGES_MIN,
             trees: StateTrees::new(config),
             watched_range: 0..0,
             watched: Vec::new(),
@@ -193,7 +197,7 @@ impl Machine {
             if self.board.outputs.iter().map(Output::len_bytes).sum::<usize>() > OUTPUT_BYTES_MAX {
                 return Stop::Outputs;
             }
-            if let Err(error) = self.board.ram.reserve(RESERVED_PAGES) {
+            if let Err(error) = self.reserve() {
                 let reason = format!("the host has no memory for guest RAM: {error}");
                 return Stop::Stalled { reason };
             }
@@ -323,6 +327,14 @@ impl Machine {
         }
     }
 
+    /// Has the host back the pages that are written next.
+    fn reserve(&mut self) -> std::io::Result<()> {
+        if self.board.ram.reserved_pages() < self.reserved_pages / 2 {
+            self.reserved_pages = (self.reserved_pages * 2).min(RESERVED_PAGES_MAX);
+        }
+        self.board.ram.reserve(self.reserved_pages)
+    }
+
     /// Runs the current hart until its turn, or the time until something is due, is over.
     fn run_turn(&mut self, until: Instant) {
         let index = self.current;
@@ -333,7 +345,7 @@ impl Machine {
         let alone = self.harts.len() == 1;
         let turn_left = if alone { u64::MAX } else { self.quantum_left };
         let turn = Turn {
-            steps: steps.min(turn_left).min(STEPS_PER_RESERVE),
+            steps: steps.min(turn_left).min(self.reserved_pages as u64 * STEPS_PER_RESERVED_PAGE),
             now_ticks: self.now.ticks(),
             ticks_per_step: rate,
             firmware: match self.firmware {

@@ -233,6 +233,11 @@ impl Ram {
         self.arena.reserve(pages.min(self.pages as usize), &mut self.segments)
     }
 
+    /// How many pages are still backed ahead.
+    pub fn reserved_pages(&self) -> usize {
+        self.arena.ready()
+    }
+
     /// The content of RAM at this moment. From now on every page is frozen, so addresses from
     /// [`Ram::page_mut`] must not be written through any more; those from [`Ram::page`] stay good.
     pub fn freeze(&mut self) -> FrozenRam {

@@ -50,7 +50,10 @@ pub(crate) struct Blocks {
     arena: Vec<Op>,
     /// A block cut short to end exactly where a run must stop.
     scratch: Vec<Op>,
-    pages: Vec<Option<Box<CodePage>>>,
+    code: Vec<Box<CodePage>>,
+    /// For each page of RAM, one more than the place of its code page in `code`; 0 for none. It is
+    /// all zeroes at first: the host backs only what is used, and forks of a machine use little.
+    places: Vec<u32>,
 }
 
 impl Blocks {
@@ -58,9 +61,9 @@ impl Blocks {
         let mut blocks = Blocks {
             arena: Vec::with_capacity(ARENA_OPS_MAX),
             scratch: Vec::with_capacity(BLOCK_STEPS_MAX + 1),
-            pages: Vec::new(),
+            code: Vec::new(),
+            places: vec![0; ram_pages as usize],
         };
-        blocks.pages.resize_with(ram_pages as usize, || None);
         blocks.arena.push(next(0));
         blocks
     }
@@ -78,19 +81,25 @@ impl Blocks {
     /// Forgets everything, entries of pages included. Nobody may hold a [`CodePage`] address.
     pub(crate) fn clear(&mut self) {
         self.arena.truncate(1);
-        self.pages.iter_mut().for_each(|page| *page = None);
+        for code in self.code.drain(..) {
+            self.places[code.page.0 as usize] = 0;
+        }
     }
 
     /// The code page of a RAM page, made if need be.
     pub(crate) fn page(&mut self, page: RamPage) -> *mut CodePage {
-        let slot = &mut self.pages[page.0 as usize];
-        &raw mut **slot
-            .get_or_insert_with(|| Box::new(CodePage { entry: [0; SLOTS], covers: 0, page }))
+        let place = &mut self.places[page.0 as usize];
+        if *place == 0 {
+            self.code.push(Box::new(CodePage { entry: [0; SLOTS], covers: 0, page }));
+            *place = self.code.len() as u32;
+        }
+        &raw mut *self.code[*place as usize - 1]
     }
 
     /// The code page of a RAM page, if there is one.
     pub(crate) fn existing_page(&mut self, page: RamPage) -> Option<&mut CodePage> {
-        self.pages[page.0 as usize].as_deref_mut()
+        let place = (self.places[page.0 as usize] as usize).checked_sub(1)?;
+        Some(&mut *self.code[place])
     }
 
     /// Decodes the block at `offset` of a page and remembers it; returns its arena index.
@@ -98,7 +107,7 @@ impl Blocks {
         assert!(self.has_room());
         let index = self.arena.len();
         let end = decode_block(&mut self.arena, bytes, offset, BLOCK_STEPS_MAX);
-        let code_page = self.pages[page.0 as usize].as_deref_mut().expect("page() came before");
+        let code_page = self.existing_page(page).expect("page() came before");
         code_page.entry[offset as usize / 2] = index as u32;
         code_page.covers |= granules(offset, (end - offset).max(2));
         index as u32

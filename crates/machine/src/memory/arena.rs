@@ -46,7 +46,7 @@ impl Arena {
         pages: usize,
         segments: &mut Vec<Arc<Segment>>,
     ) -> io::Result<()> {
-        let mut ready: usize = self.spans.iter().map(|span| span.committed - span.next).sum();
+        let mut ready = self.ready();
         while ready < pages {
             if let Some(span) = self.spans.back_mut()
                 && span.committed < span.segment.pages()
@@ -63,6 +63,11 @@ impl Arena {
             self.spans.push_back(Span { segment, next: 0, committed: 0 });
         }
         Ok(())
+    }
+
+    /// Pages that [`Arena::take`] gives without needing anything from the host.
+    pub(super) fn ready(&self) -> usize {
+        self.spans.iter().map(|span| span.committed - span.next).sum()
     }
 
     /// A committed page of unspecified content, or `None` when a reserve is due.
