@@ -34,7 +34,7 @@ fn a_crash_at_any_operation_loses_nothing() {
     let _open = store;
     let mut operations = 1;
     loop {
-        let place = folder();
+        let place = folder_in_memory();
         let path = place.path().join("store");
         copy(&before, &path);
         let host = Host::dying_after(operations);
@@ -66,6 +66,11 @@ fn a_crash_at_any_operation_loses_nothing() {
         }
         operations += 1;
     }
+}
+
+/// A folder where a sync costs nothing, if there is one: the host that dies here keeps its memory.
+fn folder_in_memory() -> TempDir {
+    tempfile::tempdir_in("/dev/shm").unwrap_or_else(|_| folder())
 }
 
 /// A folder with all that is in it, but for what SQLite shares between processes.
@@ -101,10 +106,14 @@ fn child_that_writes() {
 
 #[test]
 fn a_killed_process_loses_nothing_that_has_a_name() {
-    let folder = folder();
+    let folder = folder_in_memory();
     let program = std::env::current_exe().expect("this test");
     let mut most = 0;
-    for round in 0..12_u64 {
+    for round in 0..100_u64 {
+        // On a busy computer the first children come to nothing; later ones have more time.
+        if round >= 12 && most > 0 {
+            break;
+        }
         let mut child = Command::new(&program)
             .args(["--exact", "local::tests::crashes::child_that_writes", "--nocapture"])
             .env(CHILD, folder.path())
