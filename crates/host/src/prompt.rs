@@ -11,6 +11,7 @@
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -312,5 +313,5 @@ fn io_error<'a>(
     move |error| PromptError::Io { what, path: path.to_owned(), error }
 }
 
-/// Reads the configuration to switch a machine on anew that started from its prompt.
-pub(crate) type BootFiles = Box<dyn Fn() -> Result<MachineConfig, SpecError>>;
+/// Reads what a machine boots from, to switch it on anew.
+pub(crate) type BootFiles = Rc<dyn Fn() -> Result<MachineConfig, SpecError>>;

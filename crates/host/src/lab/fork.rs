@@ -53,6 +53,7 @@ impl Lab {
         let machine = Machine::thaw(&self.machine.freeze());
         let mut fork = Lab::with_machine(machine, self.config.clone());
         fork.consoles = self.consoles.clone();
+        fork.boot_files = self.boot_files.clone();
         fork.guest.restore(self.guest.save(), fork.machine.now());
         let FreshIdentity { seed, rtc_ns, hostname } = identity;
         fork.machine.input(Input::Identity { seed: *seed, rtc_ns: *rtc_ns });
@@ -169,6 +170,7 @@ impl Lab {
         assert!(self.recorders.is_empty(), "recordings are the original's");
         let mut twin = Lab::with_machine(Machine::thaw(frozen), self.config.clone());
         twin.consoles = std::mem::take(&mut self.consoles);
+        twin.boot_files = self.boot_files.take();
         let now = twin.machine.now();
         twin.guest.restore(self.guest.save(), now);
         *self = twin;

@@ -118,6 +118,9 @@ impl Lab {
                 let reset = reset.and_then(|()| {
                     self.machine.reset(&self.config).map_err(|error| error.to_string())
                 });
+                if let Some(files) = self.boot_files.take() {
+                    self.leave_boot_files(files);
+                }
                 if let Err(problem) = reset {
                     // It could be made once, so this is the host's trouble, and may pass.
                     (self.config.seed, self.config.rtc_ns) = before;
@@ -134,12 +137,11 @@ impl Lab {
         true
     }
 
-    /// A machine that did not boot has not read what it boots from yet.
+    /// The files that a machine boots from are not kept in memory.
     fn read_boot_files(&mut self) -> Result<(), String> {
         if let Some(read) = &self.boot_files {
             let files = read().map_err(|error| error.to_string())?;
             (self.config.kernel, self.config.initrd) = (files.kernel, files.initrd);
-            self.boot_files = None;
         }
         Ok(())
     }

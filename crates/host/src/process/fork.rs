@@ -14,7 +14,7 @@ use std::fs::{self, File};
 use std::io;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
-use std::time::Instant as WallInstant;
+use std::time::{Duration, Instant as WallInstant};
 
 use rustix::fs::OFlags;
 use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions};
@@ -96,10 +96,19 @@ impl Process {
                     continue;
                 }
             };
+            let prepared = WallInstant::now();
             match self.split(twin) {
-                Ok(Side::Original) => {
+                Ok(Side::Original { freeze }) => {
+                    let (prepare, all) = (prepared - begun, begun.elapsed());
                     self.reply(client, tag, Reply::Done);
-                    log(&format!("forked; stood still for {} us", begun.elapsed().as_micros()));
+                    let us = |time: Duration| time.as_micros();
+                    log(&format!(
+                        "forked; stood still for {} us: folder {}, freeze {}, fork(2) {}",
+                        us(all),
+                        us(prepare),
+                        us(freeze),
+                        us(all.saturating_sub(prepare + freeze))
+                    ));
                 }
                 // The rest is the original's to do.
                 Ok(Side::Twin) => return,
@@ -126,7 +135,9 @@ impl Process {
     }
 
     fn split(&mut self, twin: Twin) -> io::Result<Side> {
+        let begun = WallInstant::now();
         let frozen = self.lab.machine.freeze();
+        let freeze = begun.elapsed();
         // SAFETY: no thread works for a recording now (`is_quiet`), and a thread that syncs holds
         // nothing but locks of the allocator, which fork(2) takes and gives back in both. The
         // child uses no lock of the original's recordings: it forgets them.
@@ -144,7 +155,7 @@ impl Process {
                 let pid = Pid::from_raw(child);
                 let child = pid.map(|pid| rustix::process::pidfd_open(pid, PidfdFlags::empty()));
                 self.twins.extend(child.and_then(Result::ok));
-                Ok(Side::Original)
+                Ok(Side::Original { freeze })
             }
         }
     }
@@ -178,8 +189,7 @@ impl Process {
             self.lab.put(&Actor::Host, Input::Identity { seed, rtc_ns });
             self.fresh = Some(Fresh::Agent { rtc_ns });
         }
-        // SAFETY: takes no pointers; it only gives free memory back.
-        unsafe { libc::malloc_trim(0) };
+        give_memory_back();
         Ok(())
     }
 
@@ -282,7 +292,10 @@ impl Process {
 
 /// On which side of fork(2) one is.
 enum Side {
-    Original,
+    Original {
+        /// How long the freeze took.
+        freeze: Duration,
+    },
     Twin,
 }
 
@@ -304,6 +317,12 @@ impl Twin {
         spec.check_forwards().map_err(|error| error.to_string())?;
         Ok(Twin { folder: folder.to_owned(), spec, lock, kind })
     }
+}
+
+/// Gives the host what was allocated and is free: every fork(2) looks after it.
+pub(super) fn give_memory_back() {
+    // SAFETY: takes no pointers; it only gives free memory back.
+    unsafe { libc::malloc_trim(0) };
 }
 
 /// This process's open files that may be written, but for the standard ones and memory.

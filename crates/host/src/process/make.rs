@@ -1,6 +1,7 @@
 //! Making the lab of a machine's folder: from its journal, from a recording, or switched on anew.
 
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::sync::Arc;
 
 use stackvm_machine::instant::Ticks;
@@ -15,7 +16,7 @@ use super::{log, unix_ns};
 use crate::lab::{Actor, FreshIdentity, Lab, rtc_base};
 use crate::machines::{JOURNAL_FOLDER, Lifetime, MachineSpec, STOPPED_FILE, Source};
 use crate::machines::{Left, left};
-use crate::prompt::{self, Prompt};
+use crate::prompt::{self, BootFiles, Prompt};
 use crate::recorder::{Recorder, header};
 
 /// Virtual time that a guest has to become a machine of its own.
@@ -45,7 +46,11 @@ pub(super) fn make(folder: &Path, spec: &MachineSpec, data: &Path) -> Result<Mad
                 Made { lab, clock_is_late: false, needs_addresses: false }
             }
             None => {
-                let lab = Lab::new(configure(spec, data)?)?;
+                let mut lab = Lab::new(configure(spec, data)?)?;
+                // Files of one's own may change meanwhile; an image's do not.
+                if matches!(spec.source, Source::Image { .. }) {
+                    lab.leave_boot_files(boot_files(spec, data));
+                }
                 Made { lab, clock_is_late: false, needs_addresses: false }
             }
         },
@@ -67,6 +72,8 @@ pub(super) fn make(folder: &Path, spec: &MachineSpec, data: &Path) -> Result<Mad
             made.needs_addresses = true;
         }
     }
+    // Reading images and recordings takes much that nobody needs any more.
+    super::fork::give_memory_back();
     Ok(made)
 }
 
@@ -79,9 +86,13 @@ fn at_prompt(spec: &MachineSpec, data: &Path) -> Option<(Lab, Prompt)> {
             return None;
         }
     };
-    let (spec, data) = (spec.clone(), data.to_owned());
-    let lab = Lab::at_prompt(&prompt, Box::new(move || spec.machine_config(&data)));
+    let lab = Lab::at_prompt(&prompt, boot_files(spec, data));
     Some((lab, prompt))
+}
+
+fn boot_files(spec: &MachineSpec, data: &Path) -> BootFiles {
+    let (spec, data) = (spec.clone(), data.to_owned());
+    Rc::new(move || spec.machine_config(&data))
 }
 
 /// Makes a machine that started from a prompt one of its own.
