@@ -86,9 +86,24 @@ pub(crate) fn wait_up(lab: &mut Connection) -> Result<()> {
     }
 }
 
-/// CPU time of a process, threads that have ended included, in seconds; to a hundredth.
-pub(crate) fn cpu_s(pid: u32) -> Result<f64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+/// CPU time of a lab, to hundredths of a second.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cpu {
+    /// Of all its threads, those that have ended included, in seconds.
+    pub(crate) all_s: f64,
+    /// Of the threads beside the one that runs the machine: they write keyframes and sync.
+    pub(crate) beside_s: f64,
+}
+
+/// CPU time of a process so far.
+pub(crate) fn cpu(pid: u32) -> Result<Cpu> {
+    let all_s = stat_s(&format!("/proc/{pid}/stat"))?;
+    let machine_s = stat_s(&format!("/proc/{pid}/task/{pid}/stat"))?;
+    Ok(Cpu { all_s, beside_s: (all_s - machine_s).max(0.0) })
+}
+
+fn stat_s(path: &str) -> Result<f64> {
+    let stat = fs::read_to_string(path)?;
     let (_, rest) = stat.rsplit_once(')').context("stat")?;
     let field = |at: usize| -> Result<u64> {
         Ok(rest.split_whitespace().nth(at).context("stat")?.parse()?)

@@ -46,14 +46,20 @@ fn main() -> Result<()> {
         Some("checkin-put") => checkin::put(args),
         Some("idle") => idle::run_machine(args),
         Some("record") => record::print(&data_dir()?, record_pairs(args.next())?),
-        Some("fork") => fork::print_processes(&data_dir()?),
+        Some("fork") => {
+            fork::print(&Guest::prepare(&data_dir()?)?)?;
+            fork::print_processes(&data_dir()?)
+        }
         // The labs' own processes.
         Some("lab") => {
             let folder = args.next().context("a machine's folder")?;
             stackvm_host::lab_main(std::path::Path::new(&folder));
             Ok(())
         }
-        Some(other) => bail!("unknown argument {other}: only --runs N, start and seek are taken"),
+        Some(other) => bail!(
+            "unknown argument {other}: only --runs N, start, seek, record, fork and checkin are \
+             taken"
+        ),
     }
 }
 

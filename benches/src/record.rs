@@ -10,7 +10,7 @@ use stackvm_host::machines::{MachineSpec, StopHow};
 use stackvm_host::protocol::{Command, RecordingAction};
 use stackvm_machine::ConsoleId;
 
-use crate::labs::{self, Home};
+use crate::labs::{self, Cpu, Home};
 use crate::table::median;
 
 /// Work for the guest: computing, processes, and some output.
@@ -26,6 +26,7 @@ const KEYS_PER_S: u32 = 10;
 /// Measures `pairs` interleaved pairs of runs, and prints.
 pub(crate) fn print(data: &Path, pairs: usize) -> Result<()> {
     let (mut plain, mut recorded, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+    let mut beside = Vec::new();
     let mut bytes = Sizes::default();
     for pair in 0..pairs {
         // Who goes first alternates: the host may be getting busier or less so.
@@ -33,19 +34,24 @@ pub(crate) fn print(data: &Path, pairs: usize) -> Result<()> {
         let second = work(data, pair % 2 == 0)?;
         let (one, other) = if pair % 2 == 0 { (first, second) } else { (second, first) };
         bytes = other.1;
-        eprintln!("pair {} of {pairs}: {:.2} s, recorded {:.2} s", pair + 1, one.0, other.0);
-        plain.push(one.0);
-        recorded.push(other.0);
-        ratios.push(other.0 / one.0);
+        let (one, other) = (one.0, other.0);
+        let (plain_s, recorded_s) = (one.all_s, other.all_s);
+        eprintln!("pair {} of {pairs}: {plain_s:.2} s, recorded {recorded_s:.2} s", pair + 1);
+        plain.push(plain_s);
+        recorded.push(recorded_s);
+        beside.push(other.beside_s);
+        ratios.push(recorded_s / plain_s);
     }
     ratios.sort_by(f64::total_cmp);
     let (low, high) = interval(&ratios);
     println!(
         "recording a boot and work, {pairs} pairs: {:.2} s of CPU, unrecorded {:.2} s; ratio \
-         {:.3} (95 %: {low:.3} to {high:.3}); log {} B, track {} B, keyframes {} B",
+         {:.3} (95 %: {low:.3} to {high:.3}); {:.2} s of it in the threads that write keyframes; \
+         log {} B, track {} B, keyframes {} B",
         median(recorded),
         median(plain),
         median(ratios.clone()),
+        median(beside),
         bytes.log,
         bytes.track,
         bytes.packs
@@ -63,17 +69,17 @@ fn interval(sorted: &[f64]) -> (f64, f64) {
 }
 
 /// Boots, works, and gives the lab's CPU time and what was recorded.
-fn work(data: &Path, is_recorded: bool) -> Result<(f64, Sizes)> {
+fn work(data: &Path, is_recorded: bool) -> Result<(Cpu, Sizes)> {
     let home = Home::new(data)?;
     let journal = home.folder.path().join("x.journal");
     let record = is_recorded.then(|| journal.clone());
     let spec = MachineSpec { record, ..labs::tiny("bench", MEMORY_BYTES) };
     let mut lab = home.start(spec)?;
     labs::exec(&mut lab, WORK)?;
-    let cpu_s = labs::cpu_s(home.machines.info("bench")?.pid)?;
+    let cpu = labs::cpu(home.machines.info("bench")?.pid)?;
     home.machines.stop("bench", StopHow::Kill)?;
     let sizes = if is_recorded { Sizes::of(&journal)? } else { Sizes::default() };
-    Ok((cpu_s, sizes))
+    Ok((cpu, sizes))
 }
 
 /// Watches how a recording grows while nothing happens, and while somebody types.
