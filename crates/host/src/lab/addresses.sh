@@ -24,7 +24,7 @@ for device in "$drivers"/virtio*; do
         udhcpc -i eth0 -b -S -t 2 -T 1 -s /etc/udhcpc.sh </dev/null >/dev/null 2>&1
     fi
 done 2>/dev/null
-tries=30
+tries=80
 while [ -n "$found" ] && [ "$tries" -gt 0 ] && ! has_route; do
     sleep 0.1
     tries=$((tries - 1))
