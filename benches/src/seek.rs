@@ -50,7 +50,7 @@ pub(crate) fn print(guest: &Guest) -> Result<()> {
     println!("{}", session.summary());
     let Session { mut recording, begin, .. } = session;
     let file = folder.path().join("hour.vmcast");
-    vmcast::write(&*recording.timeline(), &file, Keyframes::All, &mut |_, _| true)?;
+    vmcast::write(&recording.timeline(), &file, Keyframes::All, &mut |_, _| true)?;
     println!("the .vmcast has {:.1} MB", fs::metadata(&file)?.len() as f64 / 1e6);
     let mut witnesses = std::mem::take(&mut recording.witnesses);
     witnesses.retain(|witness| witness.position.at >= begin);

@@ -45,6 +45,8 @@ const BROKEN_PIPE_LIMIT: Duration = Duration::from_secs(2);
 
 /// How long a command may take to end when this program is asked to.
 const TERMINATE_LIMIT: Duration = Duration::from_secs(10);
+/// How long a lab may take to say that it has got everything, when this program detaches.
+const DETACH_LIMIT: Duration = Duration::from_secs(2);
 
 /// What the requests are for; their tags.
 const TAG_LOG: u32 = 1;
@@ -53,6 +55,7 @@ const TAG_POWER: u32 = 3;
 const TAG_OTHER: u32 = 4;
 const TAG_NOTE: u32 = 5;
 const TAG_END: u32 = 6;
+const TAG_DETACH: u32 = 7;
 
 /// Joins this terminal to `target` until one of them ends.
 pub(crate) async fn run(
@@ -89,7 +92,7 @@ pub(crate) async fn run_with(
         if let Some(end) = session.end.take_if(|_| session.out.is_empty()) {
             break end;
         }
-        let deadline = session.deadline;
+        let (deadline, leaving) = (session.deadline, session.leaving);
         tokio::select! {
             event = events.recv(), if session.out.is_empty() => match event {
                 Some(event) => session.event(event),
@@ -109,9 +112,9 @@ pub(crate) async fn run_with(
             signal = signals.next() => session.signal(signal),
             _ = ticks.tick(), if session.boot.is_waiting() => session.boot.tick(),
             signal = pass(deadline) => session.finish(End::Signal(signal)),
+            () = come(leaving) => session.finish(End::Detached),
         }
     };
-    // What the lab was told last has to reach it: a detaching session does not wait for replies.
     session.boot.up();
     output.finish();
     drop(session.raw.take());
@@ -128,6 +131,14 @@ async fn pass(deadline: Option<(Instant, Signal)>) -> Signal {
             sleep_until(at).await;
             signal
         }
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits for a moment, if there is one.
+async fn come(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at).await,
         None => std::future::pending().await,
     }
 }
@@ -155,6 +166,8 @@ struct Session {
     agent: Agent,
     power_off_wanted: bool,
     deadline: Option<(Instant, Signal)>,
+    /// It detaches, at the latest then.
+    leaving: Option<Instant>,
     signals_seen: u32,
     end: Option<Result<End>>,
 }
@@ -199,6 +212,7 @@ impl Session {
             agent: Agent::Absent,
             power_off_wanted: false,
             deadline: None,
+            leaving: None,
             signals_seen: 0,
             end: None,
         }
@@ -251,6 +265,7 @@ impl Session {
 
     fn reply(&mut self, tag: u32, reply: Reply) {
         match (tag, reply) {
+            (TAG_DETACH, _) => self.finish(End::Detached),
             (TAG_TARGET, Reply::Failed { message }) => self.fail(anyhow!(message)),
             (TAG_TARGET, Reply::Done) => self.up(),
             (TAG_TARGET, Reply::Attached { scrollback, .. }) if !scrollback.is_empty() => {
@@ -417,7 +432,7 @@ impl Session {
         match signal {
             Signal::WindowChange => self.resize(),
             Signal::Stop => self.suspend(),
-            Signal::Hangup if self.raw.is_some() => self.finish(End::Detached),
+            Signal::Hangup if self.raw.is_some() => self.detach(),
             // The first one is the command's; who insists means this program.
             _ if matches!(self.target, Target::Exec(_))
                 && self.phase == Phase::Up
@@ -431,6 +446,20 @@ impl Session {
                 }
             }
             _ => self.finish(End::Signal(signal)),
+        }
+    }
+
+    /// Leaves the machine to itself, after it has got everything that was typed.
+    fn detach(&mut self) {
+        match self.target {
+            Target::Console(console) if self.leaving.is_none() => {
+                // Commands are answered in order.
+                self.pump();
+                self.queue.push_back((TAG_DETACH, Command::Detach { console }));
+                self.leaving = Some(Instant::now() + DETACH_LIMIT);
+            }
+            Target::Console(_) => {}
+            Target::Exec(_) => self.finish(End::Detached),
         }
     }
 

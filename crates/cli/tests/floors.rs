@@ -10,7 +10,7 @@ const FIRST_FLOOR: [&str; 2] = ["riscv", "machine"];
 /// Crates of the recording: their formats are as pure, and only these files and folders of them
 /// do I/O, start threads or read clocks.
 const RECORDING: [(&str, &[&str]); 2] = [
-    ("store", &["local.rs", "local/", "chunks/file.rs", "pack/worker.rs"]),
+    ("store", &["local.rs", "local/", "chunks/file.rs", "pack/worker.rs", "pack/set/", "pool.rs"]),
     (
         "timeline",
         &[
@@ -23,6 +23,7 @@ const RECORDING: [(&str, &[&str]); 2] = [
             "header/machine.rs",
             // Only in tests.
             "testing.rs",
+            "fuzz.rs",
         ],
     ),
 ];

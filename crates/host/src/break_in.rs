@@ -58,8 +58,7 @@ impl BreakIn {
         let entries = entries.expect("a departure knows how many entries it has had");
         let origin = Origin::Fork(ForkPoint { branch, at, entries });
         let now_ms = unix_ms();
-        let branch =
-            journal.begin_branch(origin, at, &new.name, &new.author, new.kind, now_ms)?;
+        let branch = journal.begin_branch(origin, at, &new.name, &new.author, new.kind, now_ms)?;
         let folder = journal.folder().to_owned();
         let mut lab = Lab::with_machine(machine, config);
         lab.restore(&derived);

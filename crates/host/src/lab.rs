@@ -27,8 +27,8 @@ mod inputs;
 mod scrollback;
 mod unpaced;
 
-pub use fork::FreshIdentity;
 pub(crate) use fork::FRESH_SCRIPT;
+pub use fork::FreshIdentity;
 pub use inputs::Actor;
 pub(crate) use inputs::rtc_base;
 pub use scrollback::Scrollback;

@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 use thiserror::Error;
 
 use crate::client::{ClientError, Connection};
-use crate::protocol::{AfterSave, Command, Event, Info, Power, Reply, State};
 use crate::protocol::StopReason;
+use crate::protocol::{AfterSave, Command, Event, Info, Power, Reply, State};
 
 mod left;
 pub mod names;
@@ -24,9 +24,7 @@ pub mod spec;
 mod twins;
 
 pub(crate) use left::{Left, left};
-pub use spec::{
-    Access, DiskSpec, FirmwareSpec, Lifetime, MachineSpec, Network, Source, StartFrom,
-};
+pub use spec::{Access, DiskSpec, FirmwareSpec, Lifetime, MachineSpec, Network, Source, StartFrom};
 
 /// Longest name of a machine.
 pub const NAME_BYTES_MAX: usize = 63;

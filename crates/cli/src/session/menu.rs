@@ -17,7 +17,7 @@ impl Session {
             Action::Ask(question) => self.write(&format!("\r\n{question}")),
             Action::Echo(text) => self.write(&text),
             Action::Asked => self.write("\r\n"),
-            Action::Detach => self.finish(End::Detached),
+            Action::Detach => self.detach(),
             Action::Kill => self.finish(End::Killed),
             Action::PowerOff => self.power_off(),
             Action::Mark(name) => self.note(RecordingAction::Mark { name }),

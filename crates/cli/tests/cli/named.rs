@@ -1,5 +1,8 @@
 //! Machines with a name: kept, listed, started again, removed.
 
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
 use crate::common::{Home, Ran};
 
 fn ok(home: &Home, args: &[&str]) -> Ran {
@@ -57,4 +60,60 @@ fn the_ways_to_stop() {
         ok(&home, &["stop", "a"]);
     }
     ok(&home, &["rm", "a"]);
+}
+
+/// A machine begins at its image's prompt, and so does its journal: what a killed one has to
+/// compute again is what it did, not the boot.
+#[test]
+fn a_machine_killed_soon_after_its_start_is_back_at_once() {
+    let home = Home::with_tiny();
+    let script = "echo precious > /run/file; sleep 1000";
+    let mut command = home.command(&["run", "tiny", "--name", "box", "--", "sh", "-c", script]);
+    let mut first = command.stdin(Stdio::null()).stderr(Stdio::null()).spawn().expect("a start");
+    wait_for("not running", || state_of(&home, "box").as_deref() == Some("running"));
+    wait_for("no file", || {
+        home.run(&["exec", "box", "--", "test", "-e", "/run/file"]).code == Some(0)
+    });
+    let rows: serde_json::Value =
+        serde_json::from_str(&ok(&home, &["ls", "--json"]).out).expect("JSON");
+    let pid = rows[0]["pid"].as_u64().and_then(|pid| u32::try_from(pid).ok()).expect("its pid");
+    let killed = Command::new("kill").args(["-9", &pid.to_string()]).status().expect("kill");
+    assert!(killed.success());
+    first.wait().expect("its end");
+    wait_for("not crashed", || state_of(&home, "box").as_deref() == Some("crashed"));
+    let cold = Instant::now();
+    ok(&home, &["run", "tiny", "--cold", "--", "true"]);
+    let cold = cold.elapsed();
+    let warm = Instant::now();
+    ok(&home, &["start", "--detach", "box"]);
+    let seen = ok(&home, &["exec", "box", "--", "cat", "/run/file"]);
+    let warm = warm.elapsed();
+    // Memory that no disk ever had.
+    assert_eq!(seen.out, "precious\n");
+    assert!(warm < cold / 2, "back after {warm:?}; a boot takes {cold:?}");
+    ok(&home, &["stop", "--kill", "box"]);
+}
+
+fn wait_for(problem: &str, condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !condition() {
+        assert!(Instant::now() < deadline, "{problem}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// A machine keeps nothing of what it booted from, so neither does its twin; both find it again.
+#[test]
+fn a_twin_can_reset_its_machine() {
+    let home = Home::with_tiny();
+    ok(&home, &["run", "tiny", "--name", "one", "--", "touch", "/run/file"]);
+    ok(&home, &["start", "--detach", "one"]);
+    ok(&home, &["fork", "one", "two", "--exact"]);
+    ok(&home, &["exec", "two", "--", "test", "-e", "/run/file"]);
+    let rebooted = home.run(&["exec", "two", "--", "reboot", "-f"]);
+    assert_ne!(rebooted.code, Some(0), "{rebooted:?}");
+    let seen = home.run(&["exec", "two", "--", "test", "-e", "/run/file"]);
+    assert_eq!(seen.code, Some(1), "{seen:?}");
+    ok(&home, &["exec", "one", "--", "test", "-e", "/run/file"]);
+    ok(&home, &["stop", "--kill", "one", "two"]);
 }

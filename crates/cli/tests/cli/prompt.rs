@@ -87,5 +87,5 @@ fn a_cold_start_needs_no_prompt() {
     let home = Home::with_tiny_alone();
     let ran = home.run(&["run", "tiny", "--cold", "--", "hostname"]);
     assert_eq!((ran.code, ran.out.as_str(), ran.err.as_str()), (Some(0), "tiny\n", ""));
-    assert_eq!(prompts(&home), [PathBuf::new(); 0]);
+    assert_eq!(prompts(&home), Vec::<PathBuf>::new());
 }

@@ -260,7 +260,7 @@ fn a_command_can_have_a_terminal() {
 #[test]
 fn ctrl_c_while_booting_leaves_nothing() {
     let home = Home::with_tiny();
-    let terminal = Terminal::start(&home, &["run", "tiny", "--", "true"]);
+    let terminal = Terminal::start(&home, &["run", "tiny", "--cold", "--", "true"]);
     eventually("a lab", || !machines(&home).is_empty());
     terminal.signal(Signal::INT);
     terminal.ends_with(130);

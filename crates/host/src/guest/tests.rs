@@ -360,11 +360,12 @@ fn commands_of_an_earlier_session_keep_their_set() {
     guest.restore(fake.guest.save(), fake.now);
     let opened = |guest: &mut Guest| -> Vec<PortId> {
         let inputs = guest.take_inputs().into_iter();
-        inputs.filter_map(|input| match input {
-            Input::PortOpen { port } => Some(port),
-            _ => None,
-        })
-        .collect()
+        inputs
+            .filter_map(|input| match input {
+                Input::PortOpen { port } => Some(port),
+                _ => None,
+            })
+            .collect()
     };
     let seen = opened(&mut guest);
     assert!(seen.contains(&AGENT) && ![IN, OUT, ERR].iter().any(|port| seen.contains(port)));

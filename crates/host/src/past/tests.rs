@@ -41,7 +41,8 @@ fn who_cannot_be_asked_is_said() {
 
 #[test]
 fn seconds_are_short() {
-    let check = |ms: u64, text: &str| assert_eq!(show_seconds(Ticks::from_ns(ms * 1_000_000)), text);
+    let check =
+        |ms: u64, text: &str| assert_eq!(show_seconds(Ticks::from_ns(ms * 1_000_000)), text);
     check(30_000, "30");
     check(1_500, "1.5");
     check(7, "0.007");

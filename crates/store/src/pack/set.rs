@@ -3,20 +3,17 @@
 //! Digests are looked up in *runs*: sorted tables over the chunks of neighbouring packs, merged so
 //! that each is at least twice as long as the next one. A hundred packs are a handful of searches.
 
+#[cfg(unix)]
+mod check;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-#[cfg(unix)]
-use std::num::NonZero;
 use std::ops::Range;
-#[cfg(unix)]
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use stackvm_machine::digest::Digest;
 
 use super::node::{self, Children};
-#[cfg(unix)]
-use super::read::PagesCheck;
 use super::read::{Pack, Place};
 use super::{Class, NODE_STEPS_MAX, prefix};
 use crate::chunks::{Chunks, ReadError};
@@ -169,35 +166,6 @@ impl PackSet {
             }
         }
         damaged
-    }
-
-    /// Hashes every chunk of pack `number`, on as many threads as there are processors; returns
-    /// those that are damaged. Extents are read once and decompressed once.
-    #[cfg(unix)]
-    pub fn check_all(&self, number: usize) -> Vec<(Digest, ReadError)> {
-        let pack = Arc::clone(&self.packs()[number]);
-        let next = AtomicUsize::new(0);
-        let work = || {
-            let mut damaged = Vec::new();
-            let mut check = PagesCheck::new(&pack);
-            loop {
-                let extent = next.fetch_add(1, Ordering::Relaxed);
-                let Some(chunks) = pack.chunks_of(extent) else { return damaged };
-                if !check.is_whole(extent as u32, &chunks) {
-                    damaged.extend(self.check(number, chunks));
-                }
-            }
-        };
-        let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
-        std::thread::scope(|scope| {
-            let others: Vec<_> = (1..threads.min(8)).map(|_| scope.spawn(work)).collect();
-            let mut damaged = work();
-            for other in others {
-                damaged.extend(other.join().expect("hashing does not panic"));
-            }
-            damaged.sort_by_key(|(id, _)| *id);
-            damaged
-        })
     }
 
     fn find(&self, id: &Digest) -> Vec<Found> {
