@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
 use stackvm_timeline::Timeline;
-use stackvm_timeline::journal::EndedJournal;
+use stackvm_timeline::journal::{EndedJournal, JournalError};
 use stackvm_timeline::vmcast::{self, Keyframes, WriteError};
 use tokio::sync::mpsc;
 
@@ -19,6 +19,8 @@ use crate::work::Interrupted;
 
 /// Writing that takes longer than this shows its progress.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// How long the process that wrote a recording may take to be gone.
+const WRITER_END_LIMIT: Duration = Duration::from_secs(5);
 /// Cells in the bar.
 const BAR_CELLS: usize = 24;
 
@@ -92,7 +94,7 @@ pub(crate) async fn finish(folder: &Path, file: &Path, signals: &mut Signals) ->
     let cancelled = cancel.clone();
     let task = tokio::task::spawn_blocking(move || {
         // Nobody may add to it meanwhile.
-        let journal = EndedJournal::open(&from, &owner("record"))?;
+        let journal = ended(&from)?;
         let mut progress = |done: u64, total: u64| {
             // Who does not listen any more has cancelled.
             let _ = reports.send((done, total));
@@ -111,6 +113,19 @@ pub(crate) async fn finish(folder: &Path, file: &Path, signals: &mut Signals) ->
             Err(anyhow::Error::new(Interrupted(signal)).context(kept(file)))
         }
         (result, _) => result.with_context(|| kept(file)),
+    }
+}
+
+/// The journal of a machine that has just ended: its process may take a moment to be gone.
+fn ended(folder: &Path) -> Result<EndedJournal, JournalError> {
+    let start = Instant::now();
+    loop {
+        match EndedJournal::open(folder, &owner("record")) {
+            Err(JournalError::Locked { .. }) if start.elapsed() < WRITER_END_LIMIT => {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            result => return result,
+        }
     }
 }
 
