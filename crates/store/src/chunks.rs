@@ -12,7 +12,7 @@ use thiserror::Error;
 pub mod file;
 
 #[cfg(unix)]
-pub use file::FileAt;
+pub use file::{FileAt, data_after};
 
 /// Bytes that can be read at any place: a file, a part of one, memory.
 pub trait ReadAt: fmt::Debug + Send + Sync {

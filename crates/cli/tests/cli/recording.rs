@@ -44,10 +44,14 @@ fn a_recording_is_played_broken_into_and_left_as_it_was() {
     record(&home, &file);
     assert!(!home.path().join("demo.vmcast.journal").exists(), "the journal is left behind");
 
-    let mut terminal = Terminal::start(&home, &["play", &file, "--at", "#half"]);
+    // Slowly, so that however busy this computer is the end is not reached before the pause.
+    let play = ["play", &file, "--at", "#half", "--speed", "0.1"];
+    let mut terminal = Terminal::start(&home, &play);
     terminal.expect("first2");
     terminal.keys("?");
     terminal.expect("break in");
+    // Any key closes the help; then pause, and back to the mark.
+    terminal.keys(" ");
     terminal.keys(" ");
     terminal.keys("[");
     // Half way the variable has its first value: what is done there becomes a branch.

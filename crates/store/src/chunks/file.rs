@@ -5,7 +5,11 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
+use rustix::fs::{SeekFrom, seek};
+use rustix::io::Errno;
+
 use super::ReadAt;
+use crate::PAGE_BYTES;
 
 /// A file as it is now: what is appended later is not seen.
 #[derive(Debug)]
@@ -41,4 +45,28 @@ impl ReadAt for FileAt {
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
         self.file.read_exact_at(buf, offset)
     }
+}
+
+/// The next part of a file from `at` on, in whole pages, that is not a hole: where it begins and
+/// ends.
+///
+/// # Errors
+/// The host's.
+pub fn data_after(file: &File, at: u64, size_bytes: u64) -> io::Result<Option<(u64, u64)>> {
+    if at >= size_bytes {
+        return Ok(None);
+    }
+    let start = match seek(file, SeekFrom::Data(at)) {
+        Ok(start) => start,
+        // Nothing but a hole is left.
+        Err(Errno::NXIO) => return Ok(None),
+        // What cannot tell has no holes.
+        Err(Errno::INVAL | Errno::SPIPE) => return Ok(Some((at, size_bytes))),
+        Err(error) => return Err(error.into()),
+    };
+    let end = seek(file, SeekFrom::Hole(start))?;
+    let page = PAGE_BYTES as u64;
+    let start = (start / page * page).max(at);
+    let end = end.next_multiple_of(page).min(size_bytes);
+    Ok((start < end).then_some((start, end)))
 }

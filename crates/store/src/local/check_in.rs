@@ -8,8 +8,6 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
-use rustix::fs::{SeekFrom, seek};
-use rustix::io::Errno;
 use stackvm_machine::digest::{Digest, HashTree};
 use stackvm_machine::memory::PageBytes;
 
@@ -17,7 +15,7 @@ use super::keeper::{Keeper, verified};
 use super::session::Session;
 use super::{Continue, LocalStore, Progress, Watch, now_unix_s};
 use crate::backend::{CONTENT_BYTES_MAX, Root, RootKind, RootName, StoreError};
-use crate::chunks::Chunks;
+use crate::chunks::{Chunks, data_after};
 use crate::pack::{PackWriter, Worker};
 use crate::pool::Pool;
 use crate::tree::{self, Tree};
@@ -136,7 +134,7 @@ impl Work<'_> {
         let mut pool = Pool::start("hash", BATCHES_MAX, work).map_err(read_error)?;
         let mut spare = Vec::new();
         let mut at = 0;
-        while let Some((mut offset, end)) = data(file, at, size_bytes).map_err(read_error)? {
+        while let Some((mut offset, end)) = data_after(file, at, size_bytes).map_err(read_error)? {
             while offset < end {
                 if pool.is_full() {
                     self.take(&mut pool, &mut spare, size_bytes, watch)?;
@@ -212,26 +210,6 @@ impl Batch {
         self.digests.extend(pages.iter().map(Digest::of_page));
         Ok(self)
     }
-}
-
-/// The next part of a file from `at` on, in whole pages, that is not a hole.
-fn data(file: &File, at: u64, size_bytes: u64) -> io::Result<Option<(u64, u64)>> {
-    if at >= size_bytes {
-        return Ok(None);
-    }
-    let start = match seek(file, SeekFrom::Data(at)) {
-        Ok(start) => start,
-        // Nothing but a hole is left.
-        Err(Errno::NXIO) => return Ok(None),
-        // What cannot tell has no holes.
-        Err(Errno::INVAL | Errno::SPIPE) => return Ok(Some((at, size_bytes))),
-        Err(error) => return Err(error.into()),
-    };
-    let end = seek(file, SeekFrom::Hole(start))?;
-    let page = PAGE_BYTES as u64;
-    let start = (start / page * page).max(at);
-    let end = end.next_multiple_of(page).min(size_bytes);
-    Ok((start < end).then_some((start, end)))
 }
 
 fn read_error(error: io::Error) -> StoreError {

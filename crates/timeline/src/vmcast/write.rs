@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use stackvm_machine::digest::HashTree;
 use stackvm_machine::memory::PageBytes;
-use stackvm_store::chunks::file::FileAt;
+use stackvm_store::chunks::{FileAt, data_after};
 use stackvm_store::tree::{self, Blob};
 use stackvm_store::{
     Digest, NoChunks, PAGE_BYTES, Pack, PackError, PackSet, PackWriter, Slice, Tree,
@@ -312,6 +312,9 @@ fn write_first(
     Ok((header, written))
 }
 
+/// Pages of a disk that are read at a time.
+const READ_PAGES: usize = 256;
+
 /// Writes a disk that is a file of this computer.
 fn write_disk(
     content: &Content,
@@ -336,19 +339,30 @@ fn write_disk(
         Content::File { hash: Some(hash), .. } => Some((blake3::Hasher::new(), *hash)),
         _ => None,
     };
-    let mut page = [0; PAGE_BYTES];
     let file_bytes = file.metadata().map_err(io)?.len();
-    for n in 0..tree.pages() {
-        let offset = n * PAGE_BYTES as u64;
-        read(n, &mut page).map_err(io)?;
-        tree.set(n, Digest::of_page(&page));
+    // A disk is mostly holes, which are not read.
+    let mut pages = vec![0; READ_PAGES * PAGE_BYTES];
+    let mut data = data_after(&file, 0, file_bytes).map_err(io)?;
+    for first in (0..tree.pages()).step_by(READ_PAGES) {
+        let offset = first * PAGE_BYTES as u64;
+        let there = (size_bytes - offset).min(pages.len() as u64) as usize;
+        if data.is_some_and(|(_, end)| end <= offset) {
+            data = data_after(&file, offset, file_bytes).map_err(io)?;
+        }
+        if data.is_none_or(|(start, _)| start >= offset + there as u64) {
+            pages.fill(0);
+        } else {
+            pages[there..].fill(0);
+            source.read_at(offset, &mut pages[..there]).map_err(io)?;
+            for (n, page) in (first..tree.pages()).zip(pages.as_chunks().0) {
+                tree.set(n, Digest::of_page(page));
+            }
+        }
         if let Some((hasher, _)) = &mut whole {
-            let there = file_bytes.saturating_sub(offset).min(PAGE_BYTES as u64) as usize;
-            hasher.update(&page[..there]);
+            let there = file_bytes.saturating_sub(offset).min(pages.len() as u64) as usize;
+            hasher.update(&pages[..there]);
         }
-        if n % 256 == 255 {
-            output.meter.add(256 * PAGE_BYTES as u64).map_err(io)?;
-        }
+        output.meter.add(there as u64).map_err(io)?;
     }
     if whole.is_some_and(|(hasher, hash)| hasher.finalize().as_bytes() != hash.as_bytes()) {
         return Err(WriteError::Changed(place));
