@@ -53,7 +53,8 @@ fn main() -> Result<()> {
         // The labs' own processes.
         Some("lab") => {
             let folder = args.next().context("a machine's folder")?;
-            stackvm_host::lab_main(std::path::Path::new(&folder));
+            let sandbox = stackvm_host::sandbox::Sandbox::On;
+            stackvm_host::lab_main(std::path::Path::new(&folder), sandbox);
             Ok(())
         }
         Some(other) => bail!(

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use stackvm_host::net_user::Forward;
+use stackvm_host::sandbox::Sandbox;
 use stackvm_machine::instant::Ticks;
 
 use crate::values;
@@ -79,6 +80,8 @@ pub(crate) struct Up {
     /// Debian mirror to take packages from [default: the one of this computer's apt]
     #[arg(long, value_name = "URL")]
     pub(crate) mirror: Option<String>,
+    #[command(flatten)]
+    pub(crate) sandbox: SandboxArgs,
 }
 
 #[derive(Args)]
@@ -161,6 +164,22 @@ pub(crate) struct MachineArgs {
     /// Debian mirror, if the image has to be built first
     #[arg(long, value_name = "URL")]
     pub(crate) mirror: Option<String>,
+    #[command(flatten)]
+    pub(crate) sandbox: SandboxArgs,
+}
+
+/// Whether the machine's process is locked in.
+#[derive(Args, Clone, Copy)]
+pub(crate) struct SandboxArgs {
+    /// Run the machine's process without its sandbox: a guest that breaks out has your files
+    #[arg(long)]
+    no_sandbox: bool,
+}
+
+impl SandboxArgs {
+    pub(crate) fn mode(self) -> Sandbox {
+        if self.no_sandbox { Sandbox::Off } else { Sandbox::On }
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -179,6 +198,8 @@ pub(crate) struct Start {
     /// Start it without attaching
     #[arg(long)]
     pub(crate) detach: bool,
+    #[command(flatten)]
+    pub(crate) sandbox: SandboxArgs,
 }
 
 #[derive(Args)]
@@ -267,6 +288,8 @@ pub(crate) enum Image {
 
 #[derive(Args)]
 pub(crate) struct Lab {
+    #[command(flatten)]
+    pub(crate) sandbox: SandboxArgs,
     /// The machine's folder
     pub(crate) dir: PathBuf,
 }

@@ -37,7 +37,7 @@ const SETTLE_LIMIT: Duration = Duration::from_secs(10);
 pub(crate) fn run(command: Command) -> Result<ExitCode> {
     // The lab's process has no runtime: it is single-threaded.
     let command = match command {
-        Command::Lab(lab) => return Ok(stackvm_host::lab_main(&lab.dir)),
+        Command::Lab(lab) => return Ok(stackvm_host::lab_main(&lab.dir, lab.sandbox.mode())),
         command => command,
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

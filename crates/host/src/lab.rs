@@ -384,6 +384,11 @@ impl Lab {
         self.recorders.finish(&mut self.machine, which, last)
     }
 
+    /// Waits until every recording has begun; an error says what its journal cannot be made for.
+    pub(crate) fn settle_recordings(&mut self) -> Result<(), String> {
+        self.recorders.settle(&mut self.machine)
+    }
+
     fn check_running(&self) -> Result<(), LabError> {
         match &self.condition {
             Condition::Running => Ok(()),

@@ -16,6 +16,7 @@ use thiserror::Error;
 use crate::client::{ClientError, Connection};
 use crate::protocol::StopReason;
 use crate::protocol::{AfterSave, Command, Event, Info, Power, Reply, State};
+use crate::sandbox::Sandbox;
 
 mod left;
 pub mod names;
@@ -43,6 +44,9 @@ pub(crate) const STOPPED_FILE: &str = "stopped";
 /// The spec of a fork whose lab does not hold the lock yet.
 pub(crate) const STAGED_SPEC_FILE: &str = "machine.json.new";
 pub(crate) const LOG_FILE: &str = "log";
+/// In the data directory: what running labs begin, each in its own folder. The folders of twins
+/// are there, and links in `machines` lead to them.
+pub(crate) const ANNEX_FOLDER: &str = "annex";
 
 /// Why something could not be done with a machine.
 #[derive(Debug, Error)]
@@ -173,6 +177,7 @@ pub enum Stopped {
 #[derive(Clone, Debug)]
 pub struct Machines {
     data: PathBuf,
+    sandbox: Sandbox,
 }
 
 impl Machines {
@@ -181,10 +186,15 @@ impl Machines {
     /// # Errors
     /// [`MachinesError::Io`].
     pub fn open(data: &Path) -> Result<Machines, MachinesError> {
-        let machines = Machines { data: data.to_owned() };
+        let machines = Machines { data: data.to_owned(), sandbox: Sandbox::On };
         let folder = machines.folder();
         fs::create_dir_all(&folder).map_err(io_error("create", &folder))?;
         Ok(machines)
+    }
+
+    /// The same, whose labs start with or without a sandbox.
+    pub fn with_sandbox(self, sandbox: Sandbox) -> Machines {
+        Machines { sandbox, ..self }
     }
 
     /// All machines, by name. Folders that ephemeral machines left behind are removed on the way.
@@ -248,11 +258,11 @@ impl Machines {
         let folder = self.make_folder(&spec.name)?;
         let started = self.lock(&spec.name).and_then(|lock| {
             self.write_spec(spec, SPEC_FILE)?;
-            spawn::start(&folder, &spec.name, lock)
+            spawn::start(&folder, &spec.name, lock, self.sandbox)
         });
         if started.is_err() {
             // The error at hand says more than one of cleaning up would.
-            let _ = fs::remove_dir_all(&folder);
+            let _ = self.remove_folder(&spec.name);
         }
         started
     }
@@ -265,7 +275,7 @@ impl Machines {
     pub fn start(&self, name: &str) -> Result<Started, MachinesError> {
         self.spec(name)?;
         let lock = self.lock(name)?;
-        spawn::start(&self.machine_folder(name), name, lock)
+        spawn::start(&self.machine_folder(name), name, lock, self.sandbox)
     }
 
     /// Connects to a running machine.
@@ -330,7 +340,7 @@ impl Machines {
     pub fn remove(&self, name: &str) -> Result<(), MachinesError> {
         let folder = self.existing_folder(name)?;
         let _lock = self.lock(name)?;
-        fs::remove_dir_all(&folder).map_err(io_error("remove", &folder))
+        self.remove_folder(name).map_err(io_error("remove", &folder))
     }
 
     /// The control socket of a machine; it is there while the machine runs.
@@ -354,9 +364,7 @@ impl Machines {
     /// Makes the folder of a new machine.
     fn make_folder(&self, name: &str) -> Result<PathBuf, MachinesError> {
         check_name(name)?;
-        if self.names()?.len() >= MACHINES_MAX {
-            return Err(MachinesError::TooMany);
-        }
+        self.check_room()?;
         let folder = self.machine_folder(name);
         // Guests' memory and disks are nobody else's business.
         match fs::DirBuilder::new().mode(0o700).create(&folder) {
@@ -365,6 +373,10 @@ impl Machines {
             }
             result => result.map_err(io_error("create", &folder)).map(|()| folder.clone()),
         }
+    }
+
+    fn check_room(&self) -> Result<(), MachinesError> {
+        if self.names()?.len() >= MACHINES_MAX { Err(MachinesError::TooMany) } else { Ok(()) }
     }
 
     fn names(&self) -> Result<Vec<String>, MachinesError> {
@@ -417,10 +429,12 @@ impl Machines {
     /// Removes the folder of a machine whose lab or maker was killed.
     fn sweep(&self, name: &str) {
         let folder = self.machine_folder(name);
-        // One that is just being made has no lock file yet.
-        if folder.join(LOCK_FILE).exists() && self.lock(name).is_ok() {
+        // One that is just being made has no lock file yet. A link is made after what it leads to:
+        // one that leads nowhere was a twin's.
+        let is_left = folder.join(LOCK_FILE).exists() && self.lock(name).is_ok();
+        if is_left || folder.is_symlink() && !folder.exists() {
             // The next list finds it again if this fails.
-            let _ = fs::remove_dir_all(&folder);
+            let _ = self.remove_folder(name);
         }
     }
 

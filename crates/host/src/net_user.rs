@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::fs;
 use std::io::{self, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, TcpListener};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
@@ -18,12 +18,15 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{FdFlags, fcntl_setfd};
+use rustix::process::{Pid, PidfdFlags};
 use serde::{Deserialize, Serialize};
 use stackvm_machine::config::limits::FRAME_BYTES_MAX;
 use thiserror::Error;
 
 /// Bytes of frames that wait for a passt that does not read; later frames are dropped.
 const OUTGOING_BYTES_MAX: usize = 1 << 20;
+/// How long passt may take to end.
+const END_LIMIT: Duration = Duration::from_secs(2);
 /// Most forwarded ports.
 pub const FORWARDS_MAX: usize = 64;
 
@@ -216,11 +219,17 @@ impl AsFd for NetUser {
 
 impl Drop for NetUser {
     fn drop(&mut self) {
-        // It may have ended by itself; either way it is gone afterwards.
-        if let Some(process) = &mut self.process {
-            let _ = process.kill();
-            let _ = process.wait();
+        let Some(process) = &mut self.process else { return };
+        // A sandboxed process sends no signals, so passt is not killed: it ends with its socket. If
+        // it has already, the socket cannot be shut down and needs not be.
+        let _ = self.stream.shutdown(Shutdown::Both);
+        let pid = Pid::from_child(process);
+        if let Ok(ended) = rustix::process::pidfd_open(pid, PidfdFlags::empty()) {
+            let timeout = Timespec::try_from(END_LIMIT).ok();
+            let _ = poll(&mut [PollFd::new(&ended, PollFlags::IN)], timeout.as_ref());
         }
+        // One that is not gone now is the init process's soon.
+        let _ = process.try_wait();
     }
 }
 

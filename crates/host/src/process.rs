@@ -26,8 +26,10 @@ use crate::lab::{Actor, Lab, LabEvent, Step};
 use crate::machines::MachineSpec;
 use crate::net_user::{NetError, NetUser};
 use crate::protocol::{Agent, Event, ExecId, Hello, Power, State, StopReason, Tag, VERSION};
+use crate::sandbox::Sandbox;
 
 mod clients;
+mod confine;
 mod ending;
 mod fork;
 mod make;
@@ -45,12 +47,13 @@ const AUDIENCE: Duration = Duration::from_secs(3);
 /// How long clients have to read the last events of a machine that has stopped.
 const FAREWELL: Duration = Duration::from_secs(2);
 
-/// Runs the lab of the machine in `folder` until it stops; the program's `lab` command.
-pub fn lab_main(folder: &Path) -> ExitCode {
+/// Runs the lab of the machine in `folder` (`machines/NAME` in the data directory) until it stops;
+/// the program's `lab` command. Its guest runs only when the process is locked in as `sandbox` says.
+pub fn lab_main(folder: &Path, sandbox: Sandbox) -> ExitCode {
     // A session of its own: the starter's terminal and its signals are not the machine's. It fails
     // only when this is one already.
     let _ = rustix::process::setsid();
-    match start::start(folder) {
+    match start::start(folder, sandbox) {
         Ok(process) => process.run(),
         Err(error) => {
             start::tell_starter(&start::failure(&error));
@@ -72,6 +75,8 @@ struct ExecOwner {
 
 struct Process {
     folder: PathBuf,
+    /// Where twins and recordings that begin now have their place; `None` without a sandbox.
+    annex: Option<PathBuf>,
     /// The data directory, with the images.
     data: PathBuf,
     spec: MachineSpec,

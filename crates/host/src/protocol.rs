@@ -16,6 +16,8 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use stackvm_machine::ConsoleId;
 use thiserror::Error;
 
+use crate::sandbox::Sandbox;
+
 /// Version of the protocol; the two sides must have the same one.
 pub const VERSION: u16 = 1;
 /// Most bytes in a frame, without its length.
@@ -441,6 +443,11 @@ pub struct Info {
     pub clients: u32,
     /// Process id of the lab.
     pub pid: u32,
+    /// Whether the lab's process is locked in.
+    pub sandbox: Sandbox,
+    /// If it is, the name of the folder below `annex` in the data directory where its twins and
+    /// recordings that begin now must be.
+    pub annex: Option<String>,
 }
 
 /// Why bytes are not a message, or a message cannot be sent.

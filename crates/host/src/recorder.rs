@@ -128,6 +128,22 @@ impl Recorders {
         due
     }
 
+    /// Waits until every recording has begun.
+    pub(crate) fn settle(&mut self, machine: &mut Machine) -> Result<(), String> {
+        let Recorders { list, screens, answers, .. } = self;
+        list.iter_mut().try_for_each(|recorder| recorder.settle(machine, screens, answers))
+    }
+
+    /// The journals' folders.
+    pub(crate) fn folders(&self) -> impl Iterator<Item = PathBuf> {
+        self.list.iter().map(|recorder| recorder.folder.clone())
+    }
+
+    /// The finished recordings that journals go on from.
+    pub(crate) fn bases(&self) -> impl Iterator<Item = PathBuf> {
+        self.list.iter().filter_map(Recorder::base)
+    }
+
     /// Ends recordings where the machine is, each with a keyframe if `last` says so.
     pub(crate) fn finish(
         &mut self,

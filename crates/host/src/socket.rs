@@ -1,16 +1,18 @@
 //! Unix sockets at paths of any length, only for the user they belong to.
 
-use std::fs::{self, File, Permissions};
+use std::fs::{self, File};
 use std::io;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, socket_with};
 
 /// What `sockaddr_un` holds, without its final NUL.
 const ADDRESS_BYTES_MAX: usize = 107;
+/// Connections that wait to be accepted.
+const BACKLOG: i32 = 128;
 
 /// Listens at `path`, which only its owner may use. What is left of an earlier listener goes away:
 /// the caller has made sure that there is none.
@@ -19,10 +21,13 @@ pub(crate) fn listen(path: &Path) -> io::Result<UnixListener> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let listener = with_short(path, |short| UnixListener::bind(short))?;
-    fs::set_permissions(path, Permissions::from_mode(0o600))?;
-    listener.set_nonblocking(true)?;
-    Ok(listener)
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    // Before it has a name: then nobody has used it, and a sandboxed process may do no more.
+    rustix::fs::fchmod(&socket, Mode::RUSR | Mode::WUSR)?;
+    with_short(path, |short| Ok(rustix::net::bind(&socket, &SocketAddrUnix::new(short)?)?))?;
+    rustix::net::listen(&socket, BACKLOG)?;
+    Ok(UnixListener::from(socket))
 }
 
 /// Connects to `path`.
@@ -51,6 +56,8 @@ fn with_short<T>(path: &Path, use_path: impl FnOnce(&Path) -> io::Result<T>) -> 
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     #[test]

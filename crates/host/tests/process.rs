@@ -8,16 +8,20 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use stackvm_host::client::{ClientError, Connection};
+use stackvm_host::lab_main;
 use stackvm_host::machines::{FirmwareSpec, Lifetime, MachineSpec, Machines, Source, Status};
 use stackvm_host::machines::{StopHow, Stopped};
 use stackvm_host::protocol::{Agent, Command, Event, ExecId, ExecSpec, Power, Reply};
 use stackvm_host::protocol::{State, Stdin, StopReason};
+use stackvm_host::sandbox::Sandbox;
 use stackvm_machine::ConsoleId;
 
 #[path = "process/forks.rs"]
 mod forks;
 #[path = "process/recordings.rs"]
 mod recordings;
+#[path = "process/sandbox.rs"]
+mod sandbox;
 
 /// Writes `ok` to the UART, then echoes; `q` and `f` switch off with code 0 and 3, `r` resets.
 const ECHO: [u32; 29] = [
@@ -55,7 +59,7 @@ const ECHO: [u32; 29] = [
 /// A test gets an empty data directory.
 type Test = fn(&Path);
 
-const TESTS: [(&str, Test); 15] = [
+const TESTS: [(&str, Test); 17] = [
     ("a_terminal_echoes_for_everybody", a_terminal_echoes_for_everybody),
     ("codes_arrive_and_ephemeral_machines_vanish", codes_arrive_and_ephemeral_machines_vanish),
     ("a_guest_can_reset_its_machine", a_guest_can_reset_its_machine),
@@ -71,14 +75,19 @@ const TESTS: [(&str, Test); 15] = [
     ("exact_twins_have_the_same_future", forks::exact_twins_have_the_same_future),
     ("a_twin_outlives_its_original", forks::a_twin_outlives_its_original),
     ("what_cannot_be_forked_says_why", forks::what_cannot_be_forked_says_why),
+    ("a_hijacked_lab_reaches_nothing", sandbox::a_hijacked_lab_reaches_nothing),
+    ("labs_are_locked_in", sandbox::labs_are_locked_in),
 ];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    if let [command, folder] = &arguments[..]
-        && command == "lab"
-    {
-        return stackvm_host::lab_main(Path::new(folder));
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["lab", folder] => return lab_main(Path::new(folder), Sandbox::On),
+        ["lab", "--no-sandbox", folder] => return lab_main(Path::new(folder), Sandbox::Off),
+        ["hijacked", inside, attempt, ref folders @ ..] => {
+            return sandbox::hijacked(inside, attempt, folders);
+        }
+        _ => {}
     }
     let filter = arguments.iter().find(|argument| !argument.starts_with('-'));
     for (name, test) in TESTS {

@@ -14,6 +14,7 @@ use std::time::Duration;
 use stackvm_host::machines::{
     Lifetime, MachineSpec, Machines, MachinesError, Source, Status, StopHow, Stopped,
 };
+use stackvm_host::sandbox::Sandbox;
 use stackvm_images::{BuildOptions, Cancel, ImageStore, Phase, ensure};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 use tokio::task::spawn_blocking;
@@ -34,6 +35,8 @@ pub struct LabOptions {
     pub image: String,
     /// Debian mirror for building the image; without one, the host's own.
     pub mirror: Option<String>,
+    /// Whether the machine's process is locked in.
+    pub sandbox: Sandbox,
 }
 
 /// A named machine of this host. Clones are the same one.
@@ -161,7 +164,7 @@ fn start(
     is_ours: &AtomicBool,
     cancel: &Cancel,
 ) -> Result<PathBuf, MachinesError> {
-    let machines = Machines::open(&options.data_dir)?;
+    let machines = Machines::open(&options.data_dir)?.with_sandbox(options.sandbox);
     let name = &options.machine;
     // The server is ending: a machine started now would be nobody's.
     if !cancel.is_cancelled() {

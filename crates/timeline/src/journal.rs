@@ -353,6 +353,11 @@ impl Journal {
         })
     }
 
+    /// The finished recording that it goes on from: it is read in place.
+    pub fn base(&self) -> Option<PathBuf> {
+        self.manifest.base.as_ref().map(|base| self.folder.join(&base.path))
+    }
+
     /// All keyframes, those of the base included.
     fn keyframes(&self) -> impl Iterator<Item = &Keyframe> {
         let base = self.base.iter().flat_map(|base| base.keyframes());

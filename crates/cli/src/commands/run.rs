@@ -64,7 +64,7 @@ pub(super) struct Plan<'a> {
 
 /// Starts a machine and joins it until one of the two ends.
 pub(super) async fn live(plan: Plan<'_>, signals: &mut Signals) -> Result<u8> {
-    let machines = Machines::open(&data_dir()?)?;
+    let machines = Machines::open(&data_dir()?)?.with_sandbox(plan.machine.sandbox.mode());
     let (name, lifetime) = match &plan.machine.name {
         Some(name) => (name.clone(), Lifetime::Named),
         None => (machines.free_name()?, Lifetime::Ephemeral),

@@ -11,7 +11,7 @@ use crate::session::{self, Link, Menu, Signals, Target, Watch};
 /// Starts a machine, and joins its terminal unless told not to.
 pub(crate) async fn run(args: Start) -> Result<u8> {
     let mut signals = Signals::new()?;
-    let machines = machines()?;
+    let machines = machines()?.with_sandbox(args.sandbox.mode());
     let name = args.name;
     let listed = machine(&machines, &name)?;
     if listed.status == Status::Running {

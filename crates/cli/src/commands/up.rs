@@ -22,6 +22,7 @@ pub(crate) async fn run(args: Up) -> Result<u8> {
             mirror: args.mirror,
             machine: MACHINE.to_owned(),
             image: IMAGE.to_owned(),
+            sandbox: args.sandbox.mode(),
         },
         port: args.port.map_or(Port::Preferred, Port::Exactly),
         browser: if args.no_open { Browser::Leave } else { Browser::Open },

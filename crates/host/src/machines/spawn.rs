@@ -10,11 +10,14 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{LOG_FILE, MachinesError, SOCKET_FILE, Started, io_error};
+use crate::sandbox::Sandbox;
 
 /// Environment variable that names the program to run labs with, for tests.
 pub(crate) const EXE_VARIABLE: &str = "STACKVM_EXE";
 /// The program's hidden command for labs.
 pub(crate) const LAB_COMMAND: &str = "lab";
+/// That command's argument for [`Sandbox::Off`].
+pub(crate) const NO_SANDBOX: &str = "--no-sandbox";
 /// Most bytes a lab says while starting.
 const WORDS_BYTES_MAX: u64 = 64 << 10;
 
@@ -28,7 +31,12 @@ pub(crate) enum Readiness {
 }
 
 /// Starts the lab of the machine in `folder`, whose lock is `lock`, and waits until it listens.
-pub(crate) fn start(folder: &Path, name: &str, lock: File) -> Result<Started, MachinesError> {
+pub(crate) fn start(
+    folder: &Path,
+    name: &str,
+    lock: File,
+    sandbox: Sandbox,
+) -> Result<Started, MachinesError> {
     let exe = match env::var_os(EXE_VARIABLE) {
         Some(exe) => PathBuf::from(exe),
         None => env::current_exe().map_err(io_error("find", Path::new("this program")))?,
@@ -38,6 +46,7 @@ pub(crate) fn start(folder: &Path, name: &str, lock: File) -> Result<Started, Ma
     let log = log.map_err(io_error("write", &log_path))?;
     let mut child = Command::new(&exe)
         .arg(LAB_COMMAND)
+        .args((sandbox == Sandbox::Off).then_some(NO_SANDBOX))
         .arg(folder)
         // The lock goes along as standard input, so that it is never free in between.
         .stdin(Stdio::from(lock))

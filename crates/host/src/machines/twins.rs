@@ -1,10 +1,14 @@
 //! Forking running machines.
 
+use std::ffi::OsStr;
 use std::fs;
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, symlink};
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use super::{ANNEX_FOLDER, check_name, io_error, spawn, try_lock};
 use super::{LOCK_FILE, MachineSpec, Machines, MachinesError, STAGED_SPEC_FILE, Started};
-use super::{spawn, try_lock};
 use crate::client::{ClientError, Connection};
 use crate::protocol::{Command, ForkKind, Reply};
 
@@ -23,16 +27,68 @@ impl Machines {
         kind: ForkKind,
     ) -> Result<Started, MachinesError> {
         let mut lab = self.connect(name)?;
-        let folder = self.make_folder(&spec.name)?;
+        let Reply::Info(info) = lab.call(Command::Info)? else {
+            return Err(ClientError::Closed.into());
+        };
+        let folder = match info.annex {
+            Some(annex) => self.make_twin_folder(&spec.name, &annex)?,
+            None => self.make_folder(&spec.name)?,
+        };
         let forked = self.write_spec(spec, STAGED_SPEC_FILE).and_then(|()| {
             lab.call(Command::Fork { folder: folder.clone(), kind })?;
             self.wait_for_twin(&spec.name)
         });
         if forked.is_err() && self.lock(&spec.name).is_ok() {
             // The error at hand says more than one of cleaning up would.
-            let _ = fs::remove_dir_all(&folder);
+            let _ = self.remove_folder(&spec.name);
         }
         forked
+    }
+
+    /// Makes the folder of a twin in its original's annex, and the link that leads there.
+    fn make_twin_folder(&self, name: &str, annex: &str) -> Result<PathBuf, MachinesError> {
+        // A hijacked lab may say what it likes: only a folder in this place is meant.
+        if Path::new(annex).file_name() != Some(OsStr::new(annex)) {
+            return Err(ClientError::Closed.into());
+        }
+        check_name(name)?;
+        self.check_room()?;
+        let folder = self.data.join(ANNEX_FOLDER).join(annex).join(name);
+        let link = self.machine_folder(name);
+        if link.is_symlink() && !link.exists() {
+            // Its twin ended by itself.
+            fs::remove_file(&link).map_err(io_error("remove", &link))?;
+        }
+        let exists = |error: io::Error, path: &Path| match error.kind() {
+            io::ErrorKind::AlreadyExists => MachinesError::Exists(name.to_owned()),
+            _ => io_error("create", path)(error),
+        };
+        fs::DirBuilder::new()
+            .mode(0o700)
+            .create(&folder)
+            .map_err(|error| exists(error, &folder))?;
+        // Relative, so that the data directory can be moved.
+        let to = Path::new("..").join(ANNEX_FOLDER).join(annex).join(name);
+        symlink(to, &link).map_err(|error| {
+            // It is empty, and nobody knows of it.
+            let _ = fs::remove_dir(&folder);
+            exists(error, &link)
+        })?;
+        Ok(folder)
+    }
+
+    /// Removes a machine's folder, wherever it is.
+    pub(super) fn remove_folder(&self, name: &str) -> io::Result<()> {
+        let folder = self.machine_folder(name);
+        if !folder.is_symlink() {
+            return fs::remove_dir_all(&folder);
+        }
+        match folder.canonicalize() {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Err(_) => {}
+            Ok(real) => fs::remove_dir_all(real)?,
+        }
+        fs::remove_file(&folder)
     }
 
     /// Waits until a fork's lab listens.

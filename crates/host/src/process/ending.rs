@@ -47,6 +47,10 @@ impl Process {
         {
             log(&format!("could not remove {}: {error}", self.folder.display()));
         }
+        if let Some(annex) = &self.annex {
+            // Twins' folders and recordings in it stay, and with them the annex.
+            let _ = fs::remove_dir(annex);
+        }
         drop(self.clients);
         match reason {
             StopReason::Failed { .. } => ExitCode::FAILURE,

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant as WallInstant};
 
 use rustix::fs::OFlags;
-use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions};
+use rustix::process::{Pid, PidfdFlags, Resource, WaitId, WaitIdOptions};
 use stackvm_machine::{Frozen, Input};
 
 use super::clients::ClientId;
@@ -34,6 +34,8 @@ use crate::protocol::{ExecSpec, ForkKind, Reply, State, Stdin, Stream, Tag};
 
 /// The number of the clock's setting among the agent's answers.
 const CLOCK: u64 = u64::MAX;
+/// Most open files that are looked at; a sandboxed process has fewer.
+const FILES_MAX: u64 = 1 << 16;
 
 /// A fork that was asked for.
 pub(super) struct Fork {
@@ -69,9 +71,7 @@ impl Process {
         folder: PathBuf,
         kind: ForkKind,
     ) -> Result<(), Refusal> {
-        if !folder.is_absolute() {
-            return Err(format!("{} is not an absolute path", folder.display()));
-        }
+        self.check_place(&folder)?;
         if self.lab.waits_for_recording() {
             return Err("the machine waits for space on the disk".into());
         }
@@ -328,18 +328,16 @@ pub(super) fn give_memory_back() {
 /// This process's open files that may be written, but for the standard ones and memory.
 fn written_files() -> io::Result<Vec<RawFd>> {
     let mut files = Vec::new();
-    for entry in fs::read_dir("/proc/self/fd")? {
-        let entry = entry?;
-        let Some(fd) = entry.file_name().to_str().and_then(|name| name.parse::<RawFd>().ok())
-        else {
-            continue;
-        };
-        let Ok(to) = fs::read_link(entry.path()) else { continue };
+    // Each number is tried: the sandbox lets nobody list a folder of /proc. The kernel gives out the
+    // lowest free number, so there are few beyond those in use.
+    let most = rustix::process::getrlimit(Resource::Nofile).current.unwrap_or(FILES_MAX);
+    for fd in 3..RawFd::try_from(most.min(FILES_MAX)).unwrap_or(RawFd::MAX) {
+        let Ok(to) = fs::read_link(format!("/proc/self/fd/{fd}")) else { continue };
         let is_memory = to.as_os_str().as_encoded_bytes().starts_with(b"/memfd:");
-        if fd <= 2 || is_memory || !to.is_absolute() {
+        if is_memory || !to.is_absolute() {
             continue;
         }
-        // SAFETY: it is open: it was listed just now, and this process has one thread.
+        // SAFETY: it is open: it was looked at just now, and this process has one thread.
         let borrowed = unsafe { std::os::fd::BorrowedFd::borrow_raw(fd) };
         let flags = rustix::fs::fcntl_getfl(borrowed)?;
         if flags.intersects(OFlags::WRONLY | OFlags::RDWR) {

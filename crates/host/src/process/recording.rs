@@ -49,9 +49,7 @@ impl Process {
     /// Records the machine from now on.
     pub(super) fn record(&mut self, id: ClientId, tag: Tag, journal: &Path) -> Result<(), Refusal> {
         let place = journal.display();
-        if !journal.is_absolute() {
-            return Err(format!("{place} is not an absolute path"));
-        }
+        self.check_place(journal)?;
         if journal.symlink_metadata().is_ok() {
             return Err(format!("{place} is there already"));
         }

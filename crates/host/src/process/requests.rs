@@ -11,6 +11,7 @@ use stackvm_machine::{ConsoleId, Input};
 
 use super::clients::ClientId;
 use super::{ExecOwner, Process, log, unix_ns};
+use crate::sandbox::Sandbox;
 
 /// The number of a control that no client waits for.
 const OWN_CONTROL: u64 = 0;
@@ -282,6 +283,28 @@ impl Process {
             execs: self.execs.len() as u32,
             clients: self.clients.len() as u32,
             pid: std::process::id(),
+            sandbox: if self.annex.is_some() { Sandbox::On } else { Sandbox::Off },
+            annex: self.annex_name(),
+        }
+    }
+
+    fn annex_name(&self) -> Option<String> {
+        let name = self.annex.as_deref().and_then(std::path::Path::file_name);
+        name.map(|name| name.to_string_lossy().into_owned())
+    }
+
+    /// Refuses a path at which nothing can be begun now that the process is locked in.
+    pub(super) fn check_place(&self, path: &std::path::Path) -> Result<(), Refusal> {
+        let place = path.display();
+        if !path.is_absolute() {
+            return Err(format!("{place} is not an absolute path"));
+        }
+        match &self.annex {
+            Some(annex) if path.parent() != Some(annex) => Err(format!(
+                "{place} is outside of the machine's sandbox; choose a place in {}",
+                annex.display()
+            )),
+            _ => Ok(()),
         }
     }
 

@@ -12,6 +12,7 @@ use signal_hook::consts::signal::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use stackvm_timeline::journal::JournalError;
 use thiserror::Error;
 
+use super::confine::confine;
 use super::make::{self, Made};
 use super::{Process, say};
 use crate::lab::LabError;
@@ -20,6 +21,7 @@ use crate::machines::{self, LOCK_FILE, MachinesError, Network, SOCKET_FILE, spec
 use crate::net_user::{NetError, NetUser};
 use crate::protocol::State;
 use crate::recorder::HeaderError;
+use crate::sandbox::{Sandbox, SandboxError};
 
 /// Why a lab did not start.
 #[derive(Debug, Error)]
@@ -38,6 +40,10 @@ pub(super) enum StartError {
     Recording(#[from] JournalError),
     #[error("the recording {} cannot be used: {problem}", path.display())]
     Journal { path: PathBuf, problem: String },
+    #[error(transparent)]
+    Sandbox(#[from] SandboxError),
+    #[error("{0}")]
+    CannotRecord(String),
     #[error("another lab runs the machine in {}", .0.display())]
     Locked(PathBuf),
     #[error("could not {what}: {error}")]
@@ -50,16 +56,20 @@ impl StartError {
     }
 }
 
-/// Makes the machine in `folder` ready to run.
-pub(super) fn start(folder: &Path) -> Result<Process, StartError> {
+/// Makes the machine in `folder` ready to run, locked in if `sandbox` says so.
+pub(super) fn start(folder: &Path, sandbox: Sandbox) -> Result<Process, StartError> {
+    let find = |path: &Path| {
+        path.canonicalize().map_err(|error| StartError::io("find the machine", error))
+    };
+    // machines/NAME is below the data directory, and a link if the machine began as a twin.
     let folder =
-        folder.canonicalize().map_err(|error| StartError::io("find the machine", error))?;
+        std::path::absolute(folder).map_err(|error| StartError::io("find the machine", error))?;
+    let data = find(folder.ancestors().nth(2).unwrap_or(&folder))?;
+    let folder = find(&folder)?;
     let lock = lock(&folder)?;
     let (signals, signal_ids) =
         signals().map_err(|error| StartError::io("handle signals", error))?;
     let spec = spec::read(&folder)?;
-    // machines/NAME is below the data directory.
-    let data = folder.ancestors().nth(2).unwrap_or(&folder).to_owned();
     let Made { mut lab, clock_is_late, needs_addresses } = make::make(&folder, &spec, &data)?;
     let mut net = match spec.network {
         Network::None => None,
@@ -69,9 +79,15 @@ pub(super) fn start(folder: &Path) -> Result<Process, StartError> {
         lab.become_reachable(net)?;
     }
     let listener = crate::socket::listen(&folder.join(SOCKET_FILE));
+    let listener = listener.map_err(|error| StartError::io("make the control socket", error))?;
+    let annex = match sandbox {
+        Sandbox::On => Some(confine(&folder, &spec, &data, &mut lab)?),
+        Sandbox::Off => None,
+    };
     Ok(Process {
-        listener: listener.map_err(|error| StartError::io("make the control socket", error))?,
+        listener,
         folder,
+        annex,
         data,
         spec,
         lab,

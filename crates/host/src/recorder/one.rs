@@ -346,6 +346,23 @@ impl Recorder {
         }
     }
 
+    /// Waits until it has begun; not for what to do when it cannot.
+    pub(super) fn settle(
+        &mut self,
+        machine: &mut Machine,
+        screens: &Screens,
+        answers: &mut Vec<Answer>,
+    ) -> Result<(), String> {
+        self.tick_beginning(Patience::Look, machine, screens, answers);
+        self.tick_beginning(Patience::Wait, machine, screens, answers);
+        self.trouble.take().map_or(Ok(()), Err)
+    }
+
+    /// The finished recording that its journal goes on from.
+    pub(super) fn base(&self) -> Option<PathBuf> {
+        self.journal.as_ref().and_then(Journal::base)
+    }
+
     /// Whether it is over, and who waits for that.
     pub(super) fn over(&mut self, at: Instant) -> Option<Option<Answer>> {
         match self.phase {
@@ -376,13 +393,7 @@ impl Recorder {
         answers: &mut Vec<Answer>,
         last: Last,
     ) -> Result<(), String> {
-        if matches!(self.phase, Phase::Beginning { .. }) {
-            self.tick_beginning(Patience::Look, machine, screens, answers);
-            self.tick_beginning(Patience::Wait, machine, screens, answers);
-        }
-        if let Some(problem) = self.trouble.take() {
-            return Err(problem);
-        }
+        self.settle(machine, screens, answers)?;
         let written = self.reach(machine.now()).map_err(|error| trouble(&error));
         if let (Some(journal), Phase::Growing, Last::Keyframe) =
             (&mut self.journal, self.phase, last)

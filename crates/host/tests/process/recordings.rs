@@ -89,7 +89,11 @@ pub(super) fn a_running_machine_is_recorded(data: &Path) {
     let machines = start(data, "echo", Lifetime::Ephemeral);
     let (mut lab, shown) = attach(&machines, "echo");
     read(&mut lab, shown, "ok\n");
-    let journal = data.join("demo.vmcast.journal");
+    let annex = machines.info("echo").unwrap().annex.unwrap();
+    let journal = data.join("annex").join(annex).join("demo.vmcast.journal");
+    let outside = Command::Record { journal: data.join("demo.vmcast.journal") };
+    let refused = lab.call(outside).unwrap_err().to_string();
+    assert!(refused.contains("outside of the machine's sandbox"), "{refused}");
     let act = |lab: &mut Connection, action| {
         lab.call(Command::Recording { journal: journal.clone(), action }).unwrap();
     };

@@ -1,0 +1,90 @@
+//! Locking the lab in before its guest runs: which paths of the host it still needs.
+//!
+//! Its folder, the recordings it writes, and its *annex*: a folder of its own below `annex` in the
+//! data directory, where what begins later has its place: its twins, and recordings that somebody
+//! asks for while it runs. Landlock's rules are for folders that are there when a process locks
+//! itself in, so such things cannot be anywhere else.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::start::StartError;
+use crate::lab::Lab;
+use crate::machines::{ANNEX_FOLDER, FirmwareSpec, MACHINES_MAX, MachineSpec, Source};
+use crate::sandbox::{self, Plan};
+
+/// Locks this process in; returns the annex. `data` is the data directory.
+pub(super) fn confine(
+    folder: &Path,
+    spec: &MachineSpec,
+    data: &Path,
+    lab: &mut Lab,
+) -> Result<PathBuf, StartError> {
+    // Journals are made beside where they will be, which is somebody's folder: they must be there.
+    lab.settle_recordings().map_err(StartError::CannotRecord)?;
+    let annex = annex(&data.join(ANNEX_FOLDER), &spec.name)
+        .map_err(|error| StartError::io("make the annex", error))?;
+    let mut own = vec![folder.to_owned(), annex.clone()];
+    own.extend(lab.recorders().folders().filter(|journal| !journal.starts_with(folder)));
+    let mut read = vec![data.join("images")];
+    read.extend(lab.recorders().bases());
+    read.extend(files(spec));
+    let tidy = [folder, &annex].into_iter().filter_map(Path::parent).map(Path::to_owned).collect();
+    sandbox::enter(&Plan { own, read, tidy })?;
+    Ok(annex)
+}
+
+/// The spec's own files: they are read again when the guest resets its machine, and looked at when
+/// a recording begins.
+fn files(spec: &MachineSpec) -> Vec<PathBuf> {
+    let mut files: Vec<PathBuf> = spec.disks.iter().map(|disk| disk.path.clone()).collect();
+    if let Source::Files { kernel, initrd, firmware, .. } = &spec.source {
+        files.extend(kernel.iter().chain(initrd).cloned());
+        if let FirmwareSpec::File(path) = firmware {
+            files.push(path.clone());
+        }
+    }
+    files
+}
+
+/// Makes an empty folder for the machine `name` in `annexes`. One that is not empty has what an
+/// earlier lab of this name began, perhaps another machine's; an empty one is nobody's: the lab
+/// that made it had this name, and only one at a time has.
+fn annex(annexes: &Path, name: &str) -> io::Result<PathBuf> {
+    fs::create_dir_all(annexes)?;
+    let others = (2..=MACHINES_MAX).map(|number| format!("{name}.{number}"));
+    for name in std::iter::once(name.to_owned()).chain(others) {
+        let annex = annexes.join(name);
+        // It is not there, or not empty; making it says which.
+        let _ = fs::remove_dir(&annex);
+        match fs::create_dir(&annex) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            made => return made.map(|()| annex),
+        }
+    }
+    Err(io::ErrorKind::AlreadyExists.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_annex_is_empty() {
+        let root = tempfile::tempdir().unwrap();
+        let check = |name: &str| {
+            let made = annex(root.path(), "web").unwrap();
+            assert_eq!(made, root.path().join(name));
+            made
+        };
+        check("web");
+        let first = check("web");
+        fs::create_dir(first.join("twin")).unwrap();
+        let second = check("web.2");
+        fs::write(second.join("file"), "").unwrap();
+        check("web.3");
+        fs::remove_dir(first.join("twin")).unwrap();
+        check("web");
+    }
+}
