@@ -89,7 +89,9 @@ pub(crate) fn open(file: &Path) -> Result<Timeline> {
 /// back and removes the journal. When that fails or is interrupted the journal is as it was.
 pub(crate) async fn finish(folder: &Path, file: &Path, signals: &mut Signals) -> Result<()> {
     let (reports, receiver) = mpsc::unbounded_channel();
-    let (from, to) = (folder.to_owned(), file.to_owned());
+    // It may be a link to where a sandboxed machine could write it.
+    let from = folder.canonicalize().with_context(|| kept(file))?;
+    let to = file.to_owned();
     let cancel = Arc::new(AtomicBool::new(false));
     let cancelled = cancel.clone();
     let task = tokio::task::spawn_blocking(move || {
@@ -108,6 +110,10 @@ pub(crate) async fn finish(folder: &Path, file: &Path, signals: &mut Signals) ->
     let name = file.file_name().unwrap_or(file.as_os_str()).to_string_lossy().into_owned();
     let interrupted = watch(receiver, &name, signals, &cancel, &task).await;
     let result = task.await?;
+    if result.is_ok() && folder.is_symlink() {
+        // It leads nowhere any more, and neither is that any harm.
+        let _ = std::fs::remove_file(folder);
+    }
     match (result, interrupted) {
         (Err(error), Some(signal)) if is_cancelled(&error) => {
             Err(anyhow::Error::new(Interrupted(signal)).context(kept(file)))

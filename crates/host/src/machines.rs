@@ -353,6 +353,18 @@ impl Machines {
         self.machine_folder(name).join(LOG_FILE)
     }
 
+    /// The folder in which twins and recordings of a sandboxed machine begin; `name` is what
+    /// [`Info::annex`] says.
+    ///
+    /// # Errors
+    /// [`MachinesError::Client`] when it is no name: a hijacked lab may say what it likes.
+    pub fn annex(&self, name: &str) -> Result<PathBuf, MachinesError> {
+        if Path::new(name).file_name() != Some(name.as_ref()) {
+            return Err(ClientError::Closed.into());
+        }
+        Ok(self.data.join(ANNEX_FOLDER).join(name))
+    }
+
     fn folder(&self) -> PathBuf {
         self.data.join("machines")
     }
@@ -405,9 +417,7 @@ impl Machines {
     }
 
     fn write_spec(&self, spec: &MachineSpec, file: &str) -> Result<(), MachinesError> {
-        let path = self.machine_folder(&spec.name).join(file);
-        let text = serde_json::to_vec_pretty(spec).map_err(io::Error::from);
-        text.and_then(|text| fs::write(&path, text)).map_err(io_error("write", &path))
+        write_spec(&self.machine_folder(&spec.name).join(file), spec)
     }
 
     /// Takes the lock that a lab holds while it runs.
@@ -469,6 +479,11 @@ pub fn check_name(name: &str) -> Result<(), MachinesError> {
     } else {
         Err(MachinesError::BadName(name.to_owned()))
     }
+}
+
+fn write_spec(path: &Path, spec: &MachineSpec) -> Result<(), MachinesError> {
+    let text = serde_json::to_vec_pretty(spec).map_err(io::Error::from);
+    text.and_then(|text| fs::write(path, text)).map_err(io_error("write", path))
 }
 
 /// Locks a file, creating it; `None` when another process has it locked.

@@ -41,6 +41,10 @@ pub enum Sandbox {
 pub struct Plan {
     /// Folders in which everything may be done, but for running programs and making devices.
     pub own: Vec<PathBuf>,
+    /// Folders to read and to remove files and folders from.
+    pub emptied: Vec<PathBuf>,
+    /// Files to write.
+    pub written: Vec<PathBuf>,
     /// Files and folders to read. What is not there is left out.
     pub read: Vec<PathBuf>,
     /// Folders below which empty folders may be removed, and nothing else.

@@ -6,9 +6,10 @@
 mod running;
 mod script;
 
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use stackvm_host::machines::{Source, Status};
 use stackvm_images::{ImageStore, data_dir};
 use stackvm_timeline::journal::Journal;
@@ -127,6 +128,30 @@ impl Recording {
         &self.journal
     }
 
+    /// Where it is to grow for a machine that runs already: beside its file, or in the machine's
+    /// annex, where its sandbox lets it write. Then a link beside the file leads there.
+    fn grow_in(&self, annex: Option<&Path>) -> Result<PathBuf> {
+        let Some(annex) = annex else { return Ok(self.journal.clone()) };
+        let name = self.journal.file_name().unwrap_or_default().to_string_lossy();
+        let numbered = (2..).map(|number| format!("{name}.{number}"));
+        let mut free = std::iter::once(name.clone().into_owned())
+            .chain(numbered)
+            .map(|name| annex.join(name))
+            .filter(|place| !place.exists());
+        let place = free.next().expect("there are more numbers than files");
+        symlink(&place, &self.journal)
+            .with_context(|| format!("cannot make {}", self.journal.display()))?;
+        Ok(place)
+    }
+
+    /// Nothing has been recorded.
+    fn forget(&self) {
+        if self.journal.is_symlink() {
+            // It leads nowhere.
+            let _ = std::fs::remove_file(&self.journal);
+        }
+    }
+
     /// What its session's menu offers.
     pub(crate) fn menu(&self) -> Menu {
         Menu::Recording { journal: self.journal.clone(), end: self.end }
@@ -145,7 +170,7 @@ impl Recording {
     pub(crate) async fn finish(self, signals: &mut Signals) -> Result<()> {
         let Recording { file, journal, .. } = self;
         if !journal.is_dir() {
-            // The machine did not start, which has been said.
+            // The machine did not start, or did not begin, which has been said.
             return Ok(());
         }
         casts::finish(&journal, &file, signals).await?;

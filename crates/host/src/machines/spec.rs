@@ -283,9 +283,11 @@ impl MachineSpec {
     }
 }
 
-/// Reads the spec of the machine in `folder`.
+/// Reads the spec of the machine in `folder`, which may be a link to where it is. Then the spec is
+/// beside the link: what the link leads to is in the reach of a sandboxed lab, which might be
+/// hijacked and name files there that it wants to have opened.
 pub(crate) fn read(folder: &Path) -> Result<MachineSpec, MachinesError> {
-    let path = folder.join(SPEC_FILE);
+    let path = if folder.is_symlink() { beside(folder) } else { folder.join(SPEC_FILE) };
     let damaged = |problem: String| MachinesError::Damaged { path: path.clone(), problem };
     let file = File::open(&path).map_err(|error| damaged(error.to_string()))?;
     let mut text = Vec::new();
@@ -297,6 +299,11 @@ pub(crate) fn read(folder: &Path) -> Result<MachineSpec, MachinesError> {
         return Err(damaged(format!("it is machine {:?}", spec.name)));
     }
     Ok(spec)
+}
+
+/// Where the spec of a machine is whose folder is the link `link`. No machine is called so.
+pub(crate) fn beside(link: &Path) -> PathBuf {
+    link.with_extension("json")
 }
 
 fn read_file(what: &'static str, path: &Path) -> Result<Arc<Vec<u8>>, SpecError> {

@@ -1,13 +1,12 @@
 //! Forking running machines.
 
-use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, symlink};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::{ANNEX_FOLDER, check_name, io_error, spawn, try_lock};
+use super::{ANNEX_FOLDER, check_name, io_error, spawn, spec, try_lock, write_spec};
 use super::{LOCK_FILE, MachineSpec, Machines, MachinesError, STAGED_SPEC_FILE, Started};
 use crate::client::{ClientError, Connection};
 use crate::protocol::{Command, ForkKind, Reply};
@@ -36,6 +35,11 @@ impl Machines {
         };
         let forked = self.write_spec(spec, STAGED_SPEC_FILE).and_then(|()| {
             lab.call(Command::Fork { folder: folder.clone(), kind })?;
+            // Its lock is held from now on: nobody takes it for one left behind.
+            let link = self.machine_folder(&spec.name);
+            if link.is_symlink() {
+                write_spec(&spec::beside(&link), spec)?;
+            }
             self.wait_for_twin(&spec.name)
         });
         if forked.is_err() && self.lock(&spec.name).is_ok() {
@@ -47,17 +51,13 @@ impl Machines {
 
     /// Makes the folder of a twin in its original's annex, and the link that leads there.
     fn make_twin_folder(&self, name: &str, annex: &str) -> Result<PathBuf, MachinesError> {
-        // A hijacked lab may say what it likes: only a folder in this place is meant.
-        if Path::new(annex).file_name() != Some(OsStr::new(annex)) {
-            return Err(ClientError::Closed.into());
-        }
         check_name(name)?;
         self.check_room()?;
-        let folder = self.data.join(ANNEX_FOLDER).join(annex).join(name);
+        let folder = self.annex(annex)?.join(name);
         let link = self.machine_folder(name);
         if link.is_symlink() && !link.exists() {
             // Its twin ended by itself.
-            fs::remove_file(&link).map_err(io_error("remove", &link))?;
+            self.remove_folder(name).map_err(io_error("remove", &link))?;
         }
         let exists = |error: io::Error, path: &Path| match error.kind() {
             io::ErrorKind::AlreadyExists => MachinesError::Exists(name.to_owned()),
@@ -87,6 +87,10 @@ impl Machines {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             Err(_) => {}
             Ok(real) => fs::remove_dir_all(real)?,
+        }
+        match fs::remove_file(spec::beside(&folder)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
         }
         fs::remove_file(&folder)
     }

@@ -1,9 +1,12 @@
 //! Locking the lab in before its guest runs: which paths of the host it still needs.
 //!
-//! Its folder, the recordings it writes, and its *annex*: a folder of its own below `annex` in the
+//! The recordings it writes, what it says at its end in its folder, and its *annex*: a folder of its own below `annex` in the
 //! data directory, where what begins later has its place: its twins, and recordings that somebody
 //! asks for while it runs. Landlock's rules are for folders that are there when a process locks
 //! itself in, so such things cannot be anywhere else.
+//!
+//! What this machine's next lab, or anybody outside, believes of the machine is out of its reach:
+//! the spec, which names files to be opened, can be removed but not changed.
 
 use std::fs;
 use std::io;
@@ -11,7 +14,8 @@ use std::path::{Path, PathBuf};
 
 use super::start::StartError;
 use crate::lab::Lab;
-use crate::machines::{ANNEX_FOLDER, FirmwareSpec, MACHINES_MAX, MachineSpec, Source};
+use crate::machines::{ANNEX_FOLDER, FirmwareSpec, Left, MACHINES_MAX, MachineSpec};
+use crate::machines::{STOPPED_FILE, Source};
 use crate::sandbox::{self, Plan};
 
 /// Locks this process in; returns the annex. `data` is the data directory.
@@ -25,13 +29,18 @@ pub(super) fn confine(
     lab.settle_recordings().map_err(StartError::CannotRecord)?;
     let annex = annex(&data.join(ANNEX_FOLDER), &spec.name)
         .map_err(|error| StartError::io("make the annex", error))?;
-    let mut own = vec![folder.to_owned(), annex.clone()];
-    own.extend(lab.recorders().folders().filter(|journal| !journal.starts_with(folder)));
+    let mut own = vec![annex.clone()];
+    own.extend(lab.recorders().folders());
+    // While it runs it says what no file says.
+    let stopped = folder.join(STOPPED_FILE);
+    fs::write(&stopped, Left::Running.word())
+        .map_err(|error| StartError::io("write to the machine's folder", error))?;
     let mut read = vec![data.join("images")];
     read.extend(lab.recorders().bases());
     read.extend(files(spec));
     let tidy = [folder, &annex].into_iter().filter_map(Path::parent).map(Path::to_owned).collect();
-    sandbox::enter(&Plan { own, read, tidy })?;
+    let (emptied, written) = (vec![folder.to_owned()], vec![stopped]);
+    sandbox::enter(&Plan { own, emptied, written, read, tidy })?;
     Ok(annex)
 }
 

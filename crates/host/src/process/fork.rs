@@ -89,7 +89,7 @@ impl Process {
         }
         for Fork { client, tag, folder, kind } in std::mem::take(&mut self.forks) {
             let begun = WallInstant::now();
-            let twin = match Twin::prepare(&folder, kind) {
+            let twin = match Twin::prepare(&folder, kind).and_then(|twin| self.check_net(twin)) {
                 Ok(twin) => twin,
                 Err(message) => {
                     self.reply(client, tag, Reply::Failed { message });
@@ -118,6 +118,16 @@ impl Process {
                 }
             }
         }
+    }
+
+    /// No program is run from the sandbox, passt neither.
+    fn check_net(&self, twin: Twin) -> Result<Twin, Refusal> {
+        if twin.spec.network == Network::User && self.annex.is_some() {
+            return Err("a machine with a network cannot be forked in its sandbox; start it with \
+                        --no-sandbox if its guest is trusted"
+                .into());
+        }
+        Ok(twin)
     }
 
     /// Reaps the twins that have ended; `ready` are poll's flags of each.

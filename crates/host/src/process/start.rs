@@ -65,11 +65,11 @@ pub(super) fn start(folder: &Path, sandbox: Sandbox) -> Result<Process, StartErr
     let folder =
         std::path::absolute(folder).map_err(|error| StartError::io("find the machine", error))?;
     let data = find(folder.ancestors().nth(2).unwrap_or(&folder))?;
+    let spec = spec::read(&folder)?;
     let folder = find(&folder)?;
     let lock = lock(&folder)?;
     let (signals, signal_ids) =
         signals().map_err(|error| StartError::io("handle signals", error))?;
-    let spec = spec::read(&folder)?;
     let Made { mut lab, clock_is_late, needs_addresses } = make::make(&folder, &spec, &data)?;
     let mut net = match spec.network {
         Network::None => None,

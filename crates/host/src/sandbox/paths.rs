@@ -24,10 +24,12 @@ const NULL: &str = "/dev/null";
 pub(super) fn restrict(plan: &Plan) -> Result<(), SandboxError> {
     let mut rules = begin().map_err(|error| unusable(&error))?;
     let own = plan.own.iter().map(|path| (path.as_path(), everything()));
+    let emptied = plan.emptied.iter().map(|path| (path.as_path(), emptying()));
+    let written = plan.written.iter().map(|path| (path.as_path(), writing()));
     let tidy = plan.tidy.iter().map(|path| (path.as_path(), AccessFs::RemoveDir.into()));
     let read = plan.read.iter().map(|path| (path.as_path(), reading(path)));
-    let null = (Path::new(NULL), AccessFs::ReadFile | AccessFs::WriteFile);
-    for (path, access) in own.chain(tidy).chain([null]) {
+    let null = (Path::new(NULL), writing());
+    for (path, access) in own.chain(emptied).chain(written).chain(tidy).chain([null]) {
         let added = add(rules, path, access)?;
         rules = added.map_err(|error| SandboxError::Path { path: path.to_owned(), error })?;
     }
@@ -68,15 +70,24 @@ fn add(
     added.map(Ok).map_err(|error| unusable(&error))
 }
 
-/// What may be done in a folder of the process's own: no programs are run from it, and it holds no
-/// devices.
+/// What may be done in a folder of the process's own: no programs are run from it, it holds no
+/// devices, and no links that would lead whoever reads it elsewhere.
 fn everything() -> BitFlags<AccessFs> {
     let never = AccessFs::Execute
         | AccessFs::MakeBlock
         | AccessFs::MakeChar
         | AccessFs::MakeFifo
+        | AccessFs::MakeSym
         | AccessFs::IoctlDev;
     AccessFs::from_all(WELCOME) & !never
+}
+
+fn emptying() -> BitFlags<AccessFs> {
+    AccessFs::ReadFile | AccessFs::ReadDir | AccessFs::RemoveFile | AccessFs::RemoveDir
+}
+
+fn writing() -> BitFlags<AccessFs> {
+    AccessFs::ReadFile | AccessFs::WriteFile | AccessFs::Truncate
 }
 
 fn reading(path: &Path) -> BitFlags<AccessFs> {

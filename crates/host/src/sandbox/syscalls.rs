@@ -211,8 +211,11 @@ const PROCESSES: Group = &[
     any(libc::SYS_set_robust_list),
     any(libc::SYS_rseq),
     any(libc::SYS_sched_getaffinity),
-    // The name of a thread, and of memory.
-    when(libc::SYS_prctl, &[&[be(0, libc::PR_SET_NAME)], &[be(0, libc::PR_SET_VMA)]]),
+    // The name of a thread, and of memory; what the kernel told this program at its start.
+    when(
+        libc::SYS_prctl,
+        &[&[be(0, libc::PR_SET_NAME)], &[be(0, libc::PR_SET_VMA)], &[be(0, PR_GET_AUXV)]],
+    ),
     // Its own limits, to read: a thread's stack is as large as one says.
     when(libc::SYS_prlimit64, &[&[be(0, 0), Check { argument: 2, must: Must::BeNull }]]),
     any(libc::SYS_getpid),
@@ -227,6 +230,8 @@ const PROCESSES: Group = &[
     any(libc::SYS_exit_group),
     any(libc::SYS_getrandom),
 ];
+
+const PR_GET_AUXV: i32 = 0x4155_5856;
 
 /// Handling signals. None is sent, to nobody: passt ends with its socket, and an abort ends the
 /// process here.

@@ -217,8 +217,8 @@ pub(super) fn a_full_disk_holds_the_machine(data: &Path) {
     press(&mut lab, b"a");
     read(&mut lab, Vec::new(), "a");
     let pid = Pid::from_raw(machines.info("echo").unwrap().pid as i32);
-    let no_space = Rlimit { current: Some(0), maximum: None };
-    let before = prlimit(pid, Resource::Fsize, no_space).unwrap();
+    let space = |bytes| Rlimit { current: Some(bytes), maximum: Some(1 << 30) };
+    prlimit(pid, Resource::Fsize, space(0)).unwrap();
     press(&mut lab, b"b");
     let reason = wait(&mut lab, |event| match event {
         Event::Console { bytes, .. } => panic!("it has seen {bytes:?}"),
@@ -228,7 +228,7 @@ pub(super) fn a_full_disk_holds_the_machine(data: &Path) {
     assert!(reason.contains("the disk is full"), "{reason}");
     press(&mut lab, b"c");
     std::thread::sleep(Duration::from_millis(1200));
-    prlimit(pid, Resource::Fsize, before).unwrap();
+    prlimit(pid, Resource::Fsize, space(1 << 30)).unwrap();
     read(&mut lab, Vec::new(), "bc");
     kill(&machines, "echo");
     machines.start("echo").unwrap();

@@ -11,7 +11,7 @@ use std::net::{TcpListener, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
 
@@ -43,7 +43,8 @@ use Fate::{Done, Ended, Refused};
 
 /// Where attempts are made.
 struct Ground {
-    /// Holds `own`, `shown` (to read) and `sibling`, another lab's, with a `secret` and a socket.
+    /// Holds `own`, `shown` (to read), `kept` (to empty) and `sibling`, another lab's, with a
+    /// `secret` and a socket.
     root: PathBuf,
     /// The sibling's process.
     sibling: Pid,
@@ -51,7 +52,7 @@ struct Ground {
 
 type Attempt = fn(&Ground) -> io::Result<()>;
 
-const ATTEMPTS: [(&str, Fate, Attempt); 44] = [
+const ATTEMPTS: [(&str, Fate, Attempt); 47] = [
     ("write own file", Done, |at| fs::write(at.own("new"), "x")),
     ("remove own file", Done, |at| fs::remove_file(at.own("old"))),
     ("move own file", Done, |at| fs::rename(at.own("old"), at.own("folder/old"))),
@@ -62,6 +63,9 @@ const ATTEMPTS: [(&str, Fate, Attempt); 44] = [
     ("thread", Done, |_| std::thread::Builder::new().spawn(|| {})?.join().map_err(|_| broken())),
     ("code in two mappings", Done, |_| two_mappings()),
     ("write what is shown", Refused, |at| append(&at.root.join("shown"))),
+    ("remove what is kept", Done, |at| fs::remove_file(at.root.join("kept/spec"))),
+    ("change what is kept", Refused, |at| append(&at.root.join("kept/spec"))),
+    ("replace what is kept", Refused, |at| fs::rename(at.own("old"), at.root.join("kept/spec"))),
     ("read a sibling's file", Refused, |at| fs::read(at.secret()).map(drop)),
     ("write a sibling's file", Refused, |at| append(&at.secret())),
     ("truncate a sibling's file", Refused, |at| File::create(at.secret()).map(drop)),
@@ -120,7 +124,7 @@ const ATTEMPTS: [(&str, Fate, Attempt); 44] = [
     ("other controls of devices", Ended, |_| {
         let (ours, _theirs) = UnixStream::pair()?;
         rustix::io::ioctl_fionread(&ours)?;
-            Ok(())
+        Ok(())
     }),
     ("code that can be written", Ended, |_| {
         anonymous(ProtFlags::READ | ProtFlags::WRITE | ProtFlags::EXEC, MprotectFlags::empty())
@@ -137,7 +141,8 @@ impl Ground {
         let _ = fs::remove_dir_all(root);
         fs::create_dir_all(root.join("own/folder")).unwrap();
         fs::create_dir(root.join("sibling")).unwrap();
-        for file in ["own/old", "shown", "sibling/secret"] {
+        fs::create_dir(root.join("kept")).unwrap();
+        for file in ["own/old", "shown", "sibling/secret", "kept/spec"] {
             fs::write(root.join(file), file).unwrap();
         }
         Ground { root: root.to_owned(), sibling }
@@ -279,7 +284,8 @@ pub(super) fn hijacked(place: &str, attempt: &str, ground: &[&str]) -> ExitCode 
     let ground = Ground { root: PathBuf::from(root), sibling };
     if place == "inside" {
         let (own, read) = (vec![ground.own("")], vec![ground.root.join("shown")]);
-        sandbox::enter(&Plan { own, read, tidy: Vec::new() }).unwrap();
+        let emptied = vec![ground.root.join("kept")];
+        sandbox::enter(&Plan { own, read, emptied, ..Plan::default() }).unwrap();
     }
     let (_, _, attempt) = ATTEMPTS.iter().find(|(name, ..)| *name == attempt).unwrap();
     ExitCode::from(code(attempt(&ground)))
@@ -318,6 +324,8 @@ pub(super) fn a_hijacked_lab_reaches_nothing(data: &Path) {
             (Done, Some(0)) => true,
             (Refused, Some(code)) => code == i32::from(REFUSED),
             (Ended, Some(ENDED)) => words.contains("made system call"),
+            // The signal was blocked: the kernel's end, without a word.
+            (Ended, None) => inside.status.signal() == Some(libc::SIGSYS),
             _ => false,
         };
         if !is_as_expected {

@@ -21,9 +21,11 @@ const TAG_NAME: u32 = 3;
 
 /// Records the machine `name`.
 pub(super) async fn run(name: &str, recording: Recording, signals: &mut Signals) -> Result<u8> {
-    let mut link = Link::connect(&machines()?.socket(name)).await?;
+    let machines = machines()?;
+    let annex = machines.info(name)?.annex.map(|annex| machines.annex(&annex)).transpose()?;
+    let journal = recording.grow_in(annex.as_deref())?;
+    let mut link = Link::connect(&machines.socket(name)).await?;
     send(&link, TAG_NAME, Command::Name { name: people::user() }).await;
-    let journal = recording.journal().to_owned();
     send(&link, TAG_RECORD, Command::Record { journal: journal.clone() }).await;
     let mut progress = Progress::new();
     let (start, mut redraw) = (Instant::now(), tokio::time::interval(REDRAW));
@@ -32,6 +34,7 @@ pub(super) async fn run(name: &str, recording: Recording, signals: &mut Signals)
         tokio::select! {
             event = link.events.recv() => match event {
                 Some(Event::Reply { tag: Tag(TAG_RECORD), reply: Reply::Failed { message } }) => {
+                    recording.forget();
                     return Err(anyhow!(message));
                 }
                 Some(Event::Reply { tag: Tag(TAG_RECORD), .. }) => {
@@ -58,7 +61,7 @@ pub(super) async fn run(name: &str, recording: Recording, signals: &mut Signals)
                 // The machine has stopped, and with it the recording has ended.
                 None => {
                     drop(progress);
-                    settle(&machines()?, name).await;
+                    settle(&machines, name).await;
                     recording.finish(signals).await?;
                     return Ok(0);
                 }
