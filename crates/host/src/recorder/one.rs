@@ -292,7 +292,7 @@ impl Recorder {
 
     /// The first keyframe is there: makes the journal, or its next branch, and writes what waits.
     fn begun(&mut self, finished: Finished) -> Result<(), JournalError> {
-        let Finished { mut keyframe, pack, path, cpu, .. } = finished;
+        let Finished { mut keyframe, pack, path, .. } = finished;
         match (&mut self.journal, self.header.take()) {
             (None, Some(header)) => {
                 let packs = [path.clone()];
@@ -320,7 +320,7 @@ impl Recorder {
             (None, None) => unreachable!("a recording has a journal or makes one"),
         }
         if let Some(journal) = &self.journal {
-            self.keyframes.grow(journal, cpu);
+            self.keyframes.grow(journal);
         }
         for waiting in std::mem::take(&mut self.waiting) {
             self.write(waiting)?;
