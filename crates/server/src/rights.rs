@@ -54,6 +54,21 @@ impl Role {
     /// Those a link can give.
     pub const SHARED: [Role; 3] = [Role::Viewer, Role::Commenter, Role::Driver];
 
+    /// As it is written in JSON and in the catalog.
+    pub fn name(self) -> &'static str {
+        match self {
+            Role::Viewer => "viewer",
+            Role::Commenter => "commenter",
+            Role::Driver => "driver",
+            Role::Owner => "owner",
+        }
+    }
+
+    /// The role that is written like this.
+    pub fn named(name: &str) -> Option<Role> {
+        Role::ALL.into_iter().find(|role| role.name() == name)
+    }
+
     /// Whether this role may do that.
     pub fn may(self, right: Right) -> bool {
         use Right::*;
@@ -105,6 +120,15 @@ mod tests {
                 assert_eq!(role.may(right), expected == 1, "{role:?} {right:?}");
             }
         }
+    }
+
+    #[test]
+    fn names_are_those_of_the_interface() {
+        for role in Role::ALL {
+            assert_eq!(serde_json::to_value(role).unwrap(), role.name());
+            assert_eq!(Role::named(role.name()), Some(role));
+        }
+        assert_eq!(Role::named("Viewer"), None);
     }
 
     #[test]

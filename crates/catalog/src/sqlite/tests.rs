@@ -81,7 +81,7 @@ async fn it_is_the_same_after_it_was_closed() {
     let catalog = SqliteCatalog::open(&path).await.unwrap();
     assert_eq!((catalog.instance().to_owned(), catalog.owner()), identity);
     assert_eq!(catalog.session(browser.secret).await.unwrap(), Some(browser.clone()));
-    assert_eq!(catalog.grants(browser.id).await.unwrap(), [link.clone()]);
+    assert_eq!(catalog.grants(browser.id).await.unwrap(), std::slice::from_ref(&link));
     assert_eq!(catalog.share(link.id).await.unwrap(), Some(link));
 }
 
