@@ -113,6 +113,11 @@ impl Access {
         self.known(hash).await
     }
 
+    /// Whether these are the owner's programs on this computer: no row of the catalog has them.
+    pub(crate) fn is_door(&self, session: &SessionRow) -> bool {
+        session.id == self.door.1.id
+    }
+
     /// A new session, and its secret; an owner's or a guest's.
     pub(crate) async fn begin(&self, whose: Role) -> Result<(SessionRow, Secret), Problem> {
         let secret = Secret::random()?;

@@ -138,6 +138,11 @@ impl Fleet {
         Ok(spec)
     }
 
+    /// Gives back a name that was reserved.
+    pub(crate) fn release(&self, id: &str) {
+        self.lock().coming.remove(id);
+    }
+
     /// Makes and starts a machine that was reserved, and all it needs; in the end it is reserved no
     /// more.
     pub(crate) async fn make(
@@ -149,7 +154,7 @@ impl Fleet {
         let (fleet, id) = (self.clone(), spec.name.clone());
         let made = spawn_blocking(move || fleet.make_blocking(spec, progress, &cancel)).await;
         let result = made.unwrap_or_else(|panic| Err(fault(&panic)));
-        self.lock().coming.remove(&id);
+        self.release(&id);
         if result.is_ok() {
             self.adopt(&id);
         }
