@@ -13,6 +13,7 @@ use stackvm_timeline::journal::JournalError;
 use thiserror::Error;
 
 use super::make::{self, Made};
+use super::typing::Typing;
 use super::{Process, say};
 use crate::lab::LabError;
 use crate::machines::spawn::Readiness;
@@ -83,6 +84,7 @@ pub(super) fn start(folder: &Path) -> Result<Process, StartError> {
         execs: Default::default(),
         controls: Default::default(),
         control_count: 0,
+        typing: Typing::default(),
         state: State::Starting,
         started: WallInstant::now(),
         held: false,

@@ -165,11 +165,13 @@ impl Carrier {
 
     fn translate(&self, event: Event) -> Vec<MachineEvent> {
         let event = match event {
-            Event::Reply { tag, reply: Reply::Attached { scrollback, .. } } => {
+            Event::Reply { tag, reply: Reply::Attached { picture, .. } } => {
                 let screen = if tag == ATTACH_LOG { Screen::Log } else { Screen::Terminal };
                 // An empty one is no sign of life.
-                (!scrollback.is_empty())
-                    .then_some(MachineEvent::Output { screen, bytes: scrollback })
+                (!picture.screen.is_empty()).then(|| MachineEvent::Output {
+                    screen,
+                    bytes: [picture.history, picture.screen].concat(),
+                })
             }
             Event::Console { console, bytes } => {
                 self.screens.screen(console).map(|screen| MachineEvent::Output { screen, bytes })

@@ -64,7 +64,15 @@ async fn a_labs_words_become_the_rooms() {
 
     let attached = |request: &Request, bytes: &[u8]| Event::Reply {
         tag: request.tag,
-        reply: Reply::Attached { scrollback: bytes.to_vec(), size: None },
+        reply: Reply::Attached {
+            picture: lab::Picture {
+                size: lab::Size { columns: 80, rows: 24 },
+                history: Vec::new(),
+                screen: bytes.to_vec(),
+                instant_ticks: 0,
+            },
+            size: None,
+        },
     };
     let output = |screen, bytes: &[u8]| MachineEvent::Output { screen, bytes: bytes.to_vec() };
     let console = |console, bytes: &[u8]| Event::Console { console, bytes: bytes.to_vec() };
