@@ -113,7 +113,9 @@ struct Process {
 
 impl Process {
     fn run(mut self) -> ExitCode {
-        self.state = State::Running;
+        if self.fresh.is_none() {
+            self.state = State::Running;
+        }
         start::tell_starter(&start::ready());
         let reason = loop {
             self.fork_when_quiet();

@@ -172,9 +172,9 @@ fn wait<T>(lab: &mut Connection, wanted: impl Fn(Event) -> Option<T>) -> T {
     }
 }
 
-/// Waits until the terminal has shown `text` in addition to `shown`.
+/// Waits until the terminal has shown the letters of `text` in addition to `shown`.
 fn read(lab: &mut Connection, mut shown: Vec<u8>, text: &str) {
-    while !shown.ends_with(text.as_bytes()) {
+    while !letters(&shown).ends_with(&letters(text.as_bytes())) {
         shown.extend(wait(lab, |event| match event {
             Event::Console { bytes, .. } => Some(bytes),
             _ => None,
