@@ -17,8 +17,12 @@ use stackvm_machine::ConsoleId;
 
 #[path = "process/forks.rs"]
 mod forks;
+#[path = "process/moments.rs"]
+mod moments;
 #[path = "process/recordings.rs"]
 mod recordings;
+#[path = "process/terminals.rs"]
+mod terminals;
 
 /// Writes `ok` to the UART, then echoes; `q` and `f` switch off with code 0 and 3, `r` resets.
 const ECHO: [u32; 29] = [
@@ -56,7 +60,7 @@ const ECHO: [u32; 29] = [
 /// A test gets an empty data directory.
 type Test = fn(&Path);
 
-const TESTS: [(&str, Test); 15] = [
+const TESTS: [(&str, Test); 20] = [
     ("a_terminal_echoes_for_everybody", a_terminal_echoes_for_everybody),
     ("codes_arrive_and_ephemeral_machines_vanish", codes_arrive_and_ephemeral_machines_vanish),
     ("a_guest_can_reset_its_machine", a_guest_can_reset_its_machine),
@@ -72,6 +76,11 @@ const TESTS: [(&str, Test); 15] = [
     ("exact_twins_have_the_same_future", forks::exact_twins_have_the_same_future),
     ("a_twin_outlives_its_original", forks::a_twin_outlives_its_original),
     ("what_cannot_be_forked_says_why", forks::what_cannot_be_forked_says_why),
+    ("a_query_has_one_answer", terminals::a_query_has_one_answer),
+    ("numbered_inputs_are_typed_once", terminals::numbered_inputs_are_typed_once),
+    ("terminals_are_looked_at", terminals::terminals_are_looked_at),
+    ("a_machine_goes_on_from_a_marker", moments::a_machine_goes_on_from_a_marker),
+    ("labels_change_while_it_runs", moments::labels_change_while_it_runs),
 ];
 
 fn main() -> ExitCode {

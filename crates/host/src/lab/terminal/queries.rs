@@ -68,6 +68,8 @@ pub(super) fn sequence(bytes: &[u8], modes: &mut Modes) -> Found {
         },
         (b'?', b"", b'n') if first == 6 => Found::Query(Query::PrivateCursor),
         (b'?', b"", b'n') => Found::Unanswered,
+        // A guest that echoes the answer must not get another.
+        (0 | b'>' | b'=', b"", b'c') if !matches!(parameters, b"" | b"0") => Found::Unanswered,
         (0, b"", b'c') => fixed(ATTRIBUTES),
         (b'>', b"", b'c') => fixed(SECONDARY_ATTRIBUTES),
         (b'=', b"", b'c') => fixed(UNIT),

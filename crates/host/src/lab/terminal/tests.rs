@@ -148,5 +148,12 @@ fn a_picture_flows_on_any_terminal() {
     };
     check("# ", "# ");
     check("1\r\n2\r\n\x1b[?2004h# ", "1\r\n2\r\n# \x1b[?2004h");
-    check("\x1b[?1049h\x1b[Hvi", "\n\n\x1b[H\x1b[2J\x1b[m\x1b[?1047h\x1b[1;1Hvi\x1b[1;3H\x1b[m");
+    // A full-screen program has the whole terminal.
+    let mut vi = sized(10, 2);
+    vi.write(b"shell\x1b[?1049h\x1b[Hvi", at(1));
+    let mut viewer = sized(10, 2);
+    viewer.write(b"here\r\nthere", at(1));
+    viewer.write(&flowing(&vi.picture(Instant::ZERO, 1000, at(1))), at(1));
+    assert_eq!(viewer.text(), vi.text());
+    assert_eq!(viewer.screen().kind(), ScreenKind::Alternate);
 }
