@@ -136,8 +136,8 @@ impl Access {
         Ok((session, secret))
     }
 
-    /// What makes a browser present a secret from now on. `secure`: it came over TLS, and must not
-    /// go out without.
+    /// What makes a browser present a secret from now on; one that came over TLS does not go out
+    /// without.
     pub(crate) fn cookie(&self, secret: &Secret, line: Line) -> String {
         self.set_cookie(&secret.hex(), SESSION_MS / 1000, line)
     }
@@ -147,16 +147,19 @@ impl Access {
         self.set_cookie("", 0, line)
     }
 
-    /// What a session is to a machine; else why it is nothing to it.
+    /// What a session is to a machine that was made then; else why it is nothing to it. Links that
+    /// are older than the machine were to another one of its name.
     pub(crate) async fn grant(
         &self,
         session: &SessionRow,
         machine: &str,
+        made_unix_ms: u64,
     ) -> Result<Result<Grant, Gone>, CatalogError> {
         if session.owner.is_some() {
             return Ok(Ok(owners(session, machine)));
         }
-        let shares = self.catalog.grants(session.id).await?;
+        let mut shares = self.catalog.grants(session.id).await?;
+        shares.retain(|share| share.created_unix_ms >= made_unix_ms);
         Ok(best(session, machine, &shares, unix_ms()))
     }
 

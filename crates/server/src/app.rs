@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use stackvm_catalog::Catalog;
 use stackvm_catalog::rows::{AuditRow, SessionRow};
+use stackvm_host::machines::Listed;
 use tokio::sync::Notify;
 
 use crate::access::Access;
@@ -41,8 +42,13 @@ pub(crate) struct App {
 impl App {
     /// What a session is to a machine. To whoever is nothing to it, it is not there.
     pub(crate) async fn see(&self, session: &SessionRow, machine: &str) -> Result<Grant, Problem> {
-        let grant = self.access.grant(session, machine).await?;
-        grant.map_err(|_| Problem::not_found("machine of this name"))
+        let none = || Problem::not_found("machine of this name");
+        let made = match self.fleet.get(machine).await {
+            Ok(listed) => made_unix_ms(&listed),
+            Err(problem) if problem.is_about_input() => return Err(none()),
+            Err(problem) => return Err(problem),
+        };
+        self.access.grant(session, machine, made).await?.map_err(|_| none())
     }
 
     /// The same, if it gives a right.
@@ -83,4 +89,9 @@ impl App {
     pub(crate) fn owner_link(&self, base: &str, life: Duration) -> Result<String, getrandom::Error> {
         Ok(format!("{base}/#{}", self.access.mint(life)?))
     }
+}
+
+/// When a machine was made.
+pub(crate) fn made_unix_ms(machine: &Listed) -> u64 {
+    machine.spec.created_unix_s.saturating_mul(1000)
 }

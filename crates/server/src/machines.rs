@@ -12,7 +12,7 @@ use std::{fs, io};
 
 use stackvm_host::machines::{
     Lifetime, Listed, MachineSpec, Machines, MachinesError, Source, StartFrom, Status, StopHow,
-    Stopped, check_name,
+    Stopped, Trashed, check_name,
 };
 use stackvm_host::prompt;
 use stackvm_host::protocol::{Command, RecordingAction};
@@ -212,20 +212,20 @@ impl Fleet {
         Ok(())
     }
 
-    /// Takes a machine back.
-    pub(crate) async fn restore(&self, id: &str) -> Result<(), Problem> {
+    /// Takes a machine back, the latest of this name.
+    pub(crate) async fn restore(&self, id: &str) -> Result<String, Problem> {
         self.with(id, |machines, id| machines.restore(id)).await
     }
 
     /// Machines that were deleted and are still there.
-    pub(crate) async fn trashed(&self) -> Result<Vec<Listed>, Problem> {
+    pub(crate) async fn trashed(&self) -> Result<Vec<Trashed>, Problem> {
         self.blocking(Machines::trashed).await
     }
 
     /// Removes what was deleted long ago; returns which.
     pub(crate) async fn empty_trash(&self) -> Result<Vec<String>, Problem> {
-        let names = |listed: Vec<Listed>| -> BTreeSet<String> {
-            listed.into_iter().map(|machine| machine.spec.name).collect()
+        let names = |trashed: Vec<Trashed>| -> BTreeSet<String> {
+            trashed.into_iter().map(|machine| machine.spec.name).collect()
         };
         let before = names(self.trashed().await?);
         self.blocking(|machines| machines.empty_trash(TRASH_TIME)).await?;

@@ -129,6 +129,11 @@ impl Problem {
         Problem::new(Kind::Unavailable, what, action)
     }
 
+    /// Whether asking for something else would help, and waiting would not.
+    pub(crate) fn is_about_input(&self) -> bool {
+        !matches!(self.kind, Kind::Unavailable | Kind::TooOften)
+    }
+
     /// As it is sent.
     pub(crate) fn body(&self) -> types::Problem {
         let (status, kind, title) = self.kind.facts();
@@ -194,6 +199,8 @@ impl From<MachinesError> for Problem {
             MachinesError::Exists(_) => Problem::new(Kind::Conflict, what, action).about("name"),
             MachinesError::Running(_)
             | MachinesError::NotRunning(_)
+            | MachinesError::NoPast(_)
+            | MachinesError::Never { .. }
             | MachinesError::Damaged { .. } => Problem::new(Kind::Conflict, what, action),
             // Slots, disk, memory, or a lab that does not answer: later may be better.
             _ => Problem::new(Kind::Unavailable, what, action),

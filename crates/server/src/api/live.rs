@@ -10,7 +10,8 @@ use axum::response::Response;
 use stackvm_catalog::rows::SessionRow;
 
 use super::extract::Place;
-use crate::app::App;
+use crate::app::{App, made_unix_ms};
+use crate::grant::Grant;
 use crate::problem::Problem;
 use crate::protocol::{CLIENT_MESSAGE_BYTES_MAX, ClientMessage, Gone, OUTPUT_BYTES_MAX, VERSION};
 use crate::rooms::Joining;
@@ -52,15 +53,28 @@ async fn admit(app: &App, mut socket: WebSocket, id: &str, session: Option<Sessi
         None => Ok(session),
     };
     let grant = match session {
-        Ok(Some(session)) => app.access.grant(&session, id).await,
+        Ok(Some(session)) => grant(app, &session, id).await,
         Ok(None) => Ok(Err(Gone::NotAdmitted)),
-        Err(error) => Err(error),
+        Err(error) => Err(error.into()),
     };
     match grant {
         Ok(Ok(grant)) => app.rooms.serve(socket, Joining { page, run, seen, chat }, grant).await,
         Ok(Err(reason)) => viewer::refuse(socket, reason).await,
-        // The catalog cannot be read now; the page comes again by itself.
+        // The catalog or the disk cannot be read now; the page comes again by itself.
         Err(_) => viewer::refuse(socket, Gone::Closing).await,
+    }
+}
+
+/// What a page may do, or why nothing.
+async fn grant(app: &App, session: &SessionRow, id: &str) -> Result<Result<Grant, Gone>, Problem> {
+    match app.fleet.get(id).await {
+        Ok(machine) => Ok(app.access.grant(session, id, made_unix_ms(&machine)).await?),
+        Err(problem) if !problem.is_about_input() => Err(problem),
+        // Only who could see it learns that it was there.
+        Err(_) => Ok(Err(match app.access.grant(session, id, 0).await? {
+            Ok(_) => Gone::Deleted,
+            Err(reason) => reason,
+        })),
     }
 }
 

@@ -87,6 +87,8 @@ impl App {
     /// Takes a name for a new machine, and begins the task that will make it.
     pub(crate) async fn new_machine(&self, wish: &Wish) -> Result<(Task, MachineSpec), Problem> {
         let spec = self.fleet.reserve(wish).await?;
+        // Links, notes and chat of another one of its name that is gone for good.
+        self.catalog.forget_machine(&spec.name).await?;
         let name = spec.label.as_deref().unwrap_or(&spec.name);
         let task = self.tasks.begin(format!("Make {name}"), Some(spec.name.clone()), Cancellable::Yes);
         let task = task.inspect_err(|_| self.fleet.release(&spec.name))?;

@@ -226,7 +226,7 @@ async fn view(
         ids.dedup();
         for id in ids {
             // One that was deleted meanwhile is not there.
-            if let Ok(grant) = app.access.grant(session, &id).await?
+            if let Ok(grant) = app.see(session, &id).await
                 && let Ok(listed) = app.fleet.get(&id).await
             {
                 shared.push(SharedMachine { id, name: listed.label().to_owned(), role: grant.role });

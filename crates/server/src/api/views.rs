@@ -6,7 +6,7 @@ use stackvm_catalog::rows::{MachineRow, SessionRow, ShareRow};
 use stackvm_host::machines::{Lifetime, Listed, Source};
 
 use super::types::{MachineView, Past, ShareView};
-use crate::app::App;
+use crate::app::{App, made_unix_ms};
 use crate::grant::Grant;
 use crate::problem::Problem;
 use crate::rights::{Right, Role};
@@ -27,7 +27,7 @@ impl App {
         let none = MachineRow::default();
         let mut views = Vec::new();
         for machine in &listed {
-            if let Ok(grant) = self.access.grant(session, &machine.spec.name).await? {
+            if let Ok(grant) = self.access.grant(session, &machine.spec.name, made_unix_ms(machine)).await? {
                 let row = rows.get(&machine.spec.name).unwrap_or(&none);
                 views.push(self.view(machine, row, &grant));
             }
@@ -50,7 +50,7 @@ impl App {
             detail,
             action,
             kept: spec.lifetime == Lifetime::Named,
-            created_unix_ms: spec.created_unix_s.saturating_mul(1000),
+            created_unix_ms: made_unix_ms(listed),
             notes: if is_owners { row.notes.clone() } else { String::new() },
             tags: if is_owners { row.tags.clone() } else { Vec::new() },
             clipboard: row.clipboard,

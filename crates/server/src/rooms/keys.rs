@@ -159,8 +159,10 @@ impl Inner {
 
     /// A terminal without a size takes that of the first who may type.
     pub(super) fn size_of_first_typist(&mut self, index: ConsoleIndex) {
-        let mut typists = self.people.iter().filter(|person| person.grant.may(Right::Type));
-        let wish = typists.find_map(|person| person.wishes.get(&index).copied());
+        let wish = {
+            let mut typists = self.people.iter().filter(|person| person.grant.may(Right::Type));
+            typists.find_map(|person| person.wishes.get(&index).copied())
+        };
         if let Some(size) = wish {
             self.resize(index, size);
         }
