@@ -1,10 +1,10 @@
 //! Rooms: machines and the people at them.
 
-mod api {
-    pub(crate) mod types;
+pub mod api {
+    pub mod types;
 }
 mod grant;
 pub mod protocol;
-mod rights;
+pub mod rights;
 mod rooms;
 mod viewer;
