@@ -8,7 +8,7 @@
 //! one along when it fails. What must survive the server is in the catalog.
 
 mod access;
-mod api;
+pub mod api;
 mod app;
 mod clock;
 pub mod door;
@@ -22,7 +22,7 @@ mod pages;
 mod problem;
 pub mod protocol;
 mod reach;
-mod rights;
+pub mod rights;
 mod rooms;
 mod server;
 mod tasks;

@@ -45,7 +45,9 @@ pub(crate) async fn serve(mut socket: WebSocket, mut page: Page) {
     drop(page);
     match over {
         Over::Left => {}
-        Over::Breach(Breach(reason)) => goodbye(&mut socket, None, close_code::POLICY, reason).await,
+        Over::Breach(Breach(reason)) => {
+            goodbye(&mut socket, None, close_code::POLICY, reason).await
+        }
         Over::Ended(end) => goodbye(&mut socket, end.reason(), close_code::NORMAL, "").await,
     }
 }

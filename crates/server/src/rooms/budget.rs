@@ -35,9 +35,16 @@ mod tests {
     fn a_few_at_once_then_one_at_a_time() {
         let mut budget = Budget::new(3, Duration::from_secs(2));
         let start = Instant::now();
-        for (second, expected) in
-            [(0, true), (0, true), (0, true), (0, false), (1, false), (2, true), (2, false), (9, true)]
-        {
+        for (second, expected) in [
+            (0, true),
+            (0, true),
+            (0, true),
+            (0, false),
+            (1, false),
+            (2, true),
+            (2, false),
+            (9, true),
+        ] {
             let now = start + Duration::from_secs(second);
             assert_eq!(budget.take(now), expected, "second {second}");
         }

@@ -99,9 +99,7 @@ impl Room {
     /// The machine's time, if it runs.
     async fn instant_ns(&self) -> Option<u64> {
         match tokio::time::timeout(INSTANT_TIME, self.call(Command::Info)).await {
-            Ok(Ok(Reply::Info(info))) => {
-                Some(MachineInstant::from_ticks(info.instant_ticks).ns())
-            }
+            Ok(Ok(Reply::Info(info))) => Some(MachineInstant::from_ticks(info.instant_ticks).ns()),
             _ => None,
         }
     }

@@ -61,6 +61,8 @@ pub(super) struct Console {
     /// When somebody watched it last.
     pub(super) watched: Instant,
     pub(super) typist: Versioned<Option<Typist>>,
+    /// Whether somebody has given it a size.
+    pub(super) has_size: bool,
     /// The size the lab was asked for last.
     pub(super) asked_size: Option<Size>,
     pictures: Vec<Drawn>,
@@ -79,6 +81,7 @@ impl Console {
             attachment: Attachment::No,
             watched: now,
             typist: Versioned::new(None),
+            has_size: false,
             asked_size: None,
             pictures: Vec::new(),
             asked: BTreeSet::new(),
@@ -101,6 +104,7 @@ impl Console {
     pub(super) fn unlink(&mut self) {
         self.clear();
         self.attachment = Attachment::No;
+        self.has_size = false;
         self.asked_size = None;
         self.asked.clear();
     }
@@ -123,7 +127,9 @@ impl Console {
     pub(super) fn picture(&self, past: Past) -> Option<&Drawn> {
         let fresh = self.stream.end().position.saturating_sub(FRESH_BYTES);
         self.pictures.iter().find(|drawn| {
-            drawn.past == past && drawn.seen.position >= fresh && self.stream.has(drawn.seen.position)
+            drawn.past == past
+                && drawn.seen.position >= fresh
+                && self.stream.has(drawn.seen.position)
         })
     }
 

@@ -99,7 +99,9 @@ impl Page {
                     person.lag_ms = told_lag(person.lag_ms, lag_ms);
                 }
             }),
-            ClientMessage::AskKeyboard => self.act(Right::Type, |inner, id| inner.turns.ask(id, now)),
+            ClientMessage::AskKeyboard => {
+                self.act(Right::Type, |inner, id| inner.turns.ask(id, now))
+            }
             ClientMessage::ReleaseKeyboard => {
                 self.act(Right::Type, |inner, id| inner.turns.release(id, now))
             }
@@ -209,9 +211,8 @@ impl Page {
         });
         let Some((session, share)) = guest else { return Ok(()) };
         let ungranted = self.room.catalog.ungrant(session, share).await;
-        self.room.cut(Gone::Removed, |grant| {
-            grant.session == session && grant.share == Some(share)
-        });
+        self.room
+            .cut(Gone::Removed, |grant| grant.session == session && grant.share == Some(share));
         if let Err(error) = ungranted {
             self.tell(&format!("They are out, but may come back: {error}; revoke their link."));
         }

@@ -13,9 +13,7 @@ use super::console::Typist;
 use super::link::{Link, Waiter};
 use super::people::{PendingKey, Present};
 use super::room::Inner;
-use crate::protocol::{
-    ConsoleIndex, InputNumber, Keys, MachineState, PersonId, RefusedKey,
-};
+use crate::protocol::{ConsoleIndex, InputNumber, Keys, MachineState, PersonId, RefusedKey};
 use crate::rights::Right;
 
 /// Whose numbers the keys of a page are. A neighbour's page has another session, so that it cannot use
@@ -43,11 +41,8 @@ impl Inner {
             return Some(());
         }
         self.bring_size(id, keys.console);
-        let key = PendingKey {
-            number: keys.number,
-            console: keys.console,
-            bytes: keys.bytes.to_vec(),
-        };
+        let key =
+            PendingKey { number: keys.number, console: keys.console, bytes: keys.bytes.to_vec() };
         let person = self.people.get_mut(id)?;
         if let Some(link) = &mut self.link {
             let console = &self.consoles[usize::from(keys.console)];
@@ -139,8 +134,7 @@ impl Inner {
         };
         // Somebody at the command line has the size, too.
         let is_elsewhere = matches!(console.typist.get(), Some(Typist { person: None, .. }));
-        let follows =
-            is_theirs || console.stream.size().is_none() || (is_only_typist && !is_elsewhere);
+        let follows = is_theirs || !console.has_size || (is_only_typist && !is_elsewhere);
         if let Some(person) = self.people.get_mut(id) {
             person.wishes.insert(index, size);
         }
@@ -170,7 +164,8 @@ impl Inner {
 
     fn resize(&mut self, index: ConsoleIndex, size: Size) {
         let Some(console) = self.consoles.get_mut(usize::from(index)) else { return };
-        let present = console.asked_size.or(console.stream.size());
+        let known = console.stream.size().filter(|_| console.has_size);
+        let present = console.asked_size.or(known);
         if let Some(link) = self.link.as_ref().filter(|_| present != Some(size)) {
             console.asked_size = Some(size);
             link.tell(Command::Resize { console: console.id, size });
@@ -178,12 +173,7 @@ impl Inner {
     }
 }
 
-fn send(
-    link: &mut Link,
-    person: &Present,
-    console: ConsoleId,
-    key: &PendingKey,
-) {
+fn send(link: &mut Link, person: &Present, console: ConsoleId, key: &PendingKey) {
     let waiter = Waiter::Key { person: person.id, epoch: person.epoch, number: key.number };
     let (bytes, number) = (key.bytes.clone(), key.number.0);
     let name = person.grant.name.clone();

@@ -89,6 +89,7 @@ impl Inner {
                 if let Some((_, console)) = self.console_of(console)
                     && console.attachment == Attachment::Yes
                 {
+                    console.has_size = true;
                     console.stream.resize(size);
                     // Somebody at the command line may have asked for another than we did.
                     console.asked_size = None;
@@ -172,6 +173,7 @@ impl Inner {
         let Some(console) = self.console(index) else { return };
         console.attachment = Attachment::Yes;
         console.asked_size = None;
+        console.has_size = size.is_some();
         match size {
             Some(size) => console.stream.resize(size),
             None => self.size_of_first_typist(index),

@@ -97,7 +97,11 @@ impl Room {
     ///
     /// # Errors
     /// Why not.
-    pub(super) async fn join(self: &Arc<Room>, joining: Joining, grant: Grant) -> Result<Page, Gone> {
+    pub(super) async fn join(
+        self: &Arc<Room>,
+        joining: Joining,
+        grant: Grant,
+    ) -> Result<Page, Gone> {
         let is_name = joining.page.bytes().all(|byte| byte.is_ascii_hexdigit());
         if !is_name || !PAGE_BYTES.contains(&joining.page.len()) {
             return Err(Gone::NotAdmitted);
@@ -157,8 +161,8 @@ impl Page {
         for (&index, &position) in &joining.seen {
             let Some(console) = inner.console(index) else { continue };
             let shown = floors.get(&index).is_some_and(|floor| *floor <= position);
-            let seen = (shown && console.stream.has(position))
-                .then(|| console.stream.resume(position));
+            let seen =
+                (shown && console.stream.has(position)).then(|| console.stream.resume(position));
             self.watched.insert(index, Watched { seen, acknowledged: position });
             let floor = floors.get(&index).copied().filter(|_| seen.is_some());
             inner.watch(self.id, self.epoch, index, floor);

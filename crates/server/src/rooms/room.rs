@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use stackvm_catalog::Catalog;
-use stackvm_host::protocol::{Command, Reply};
 use stackvm_host::machines::{Listed, Status};
+use stackvm_host::protocol::{Command, Reply};
 use tokio::sync::{broadcast, oneshot, watch};
 
 use super::chat::Chat;
@@ -237,7 +237,9 @@ impl Room {
         match tokio::time::timeout(CALL_TIME, reply).await {
             Ok(Ok(Reply::Failed { message })) => Err(RoomError::Refused(message)),
             Ok(Ok(reply)) => Ok(reply),
-            Ok(Err(_)) => Err(RoomError::Lost("the machine's process ended; look at it again".into())),
+            Ok(Err(_)) => {
+                Err(RoomError::Lost("the machine's process ended; look at it again".into()))
+            }
             Err(_) => Err(RoomError::Lost(format!(
                 "the machine's process has not answered for {} s; stop it if that goes on",
                 CALL_TIME.as_secs()
@@ -281,8 +283,12 @@ impl Inner {
     }
 
     fn cut(&mut self, reason: Gone, whom: impl Fn(&Grant) -> bool, now: Instant) {
-        let ids: Vec<PersonId> =
-            self.people.iter().filter(|person| whom(&person.grant)).map(|person| person.id).collect();
+        let ids: Vec<PersonId> = self
+            .people
+            .iter()
+            .filter(|person| whom(&person.grant))
+            .map(|person| person.id)
+            .collect();
         for id in ids {
             if let Some(person) = self.leave(id, now) {
                 person.end(End::Gone(reason));
@@ -317,7 +323,8 @@ impl Inner {
         let condition = self.condition.set(self.told.condition());
         let keyboard = self.turns.view();
         if keyboard.passed
-            && let Some(holder) = keyboard.holder.filter(|who| Some(*who) != self.keyboard.get().holder)
+            && let Some(holder) =
+                keyboard.holder.filter(|who| Some(*who) != self.keyboard.get().holder)
             && let Some(person) = self.people.get(holder)
         {
             let text = format!("{} has the keyboard", person.grant.name);

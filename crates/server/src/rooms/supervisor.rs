@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use stackvm_host::machines::Listed;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
+use super::Rooms;
 use super::link::{self, LinkError};
 use super::room::Room;
-use super::Rooms;
 use crate::protocol::Gone;
 
 /// How often the data directory is looked through.
@@ -17,14 +17,15 @@ const LIST_INTERVAL: Duration = Duration::from_secs(2);
 /// How often rooms do what happens by itself.
 const TICK_INTERVAL: Duration = Duration::from_millis(250);
 /// Rest before a line to a lab is tried again.
-const RELINK_TIME: Duration = Duration::from_millis(200);
+const RELINK_TIME: Duration = Duration::from_millis(50);
 /// Rounds after which a machine that is not there any more is taken for deleted: one may fall
 /// between two moments of a move.
 const MISSED_MAX: u32 = 2;
 
 /// Begins; ends with `rooms`.
 pub(super) fn start(rooms: &Arc<Rooms>) {
-    let tasks = [tokio::spawn(list(Arc::downgrade(rooms))), tokio::spawn(tick(Arc::downgrade(rooms)))];
+    let tasks =
+        [tokio::spawn(list(Arc::downgrade(rooms))), tokio::spawn(tick(Arc::downgrade(rooms)))];
     if let Ok(mut handles) = rooms.tasks.lock() {
         handles.extend(tasks.iter().map(|task| task.abort_handle()));
     }

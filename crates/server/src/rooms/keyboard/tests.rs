@@ -66,83 +66,248 @@ const NO_RIGHT: Result<(), RefusedKey> = Err(RefusedKey::NoRight);
 
 #[test]
 fn it_is_open_for_two_and_passed_from_the_third_on() {
-    check("two", &[Join(0), Join(1), Passed(false), Type(0, Ok(())), Type(1, Ok(())), Has(None, &[])]);
+    check(
+        "two",
+        &[Join(0), Join(1), Passed(false), Type(0, Ok(())), Type(1, Ok(())), Has(None, &[])],
+    );
     check("a viewer is no typist", &[Join(0), Join(1), Join(9), Passed(false), Type(9, NO_RIGHT)]);
-    check("three", &[
-        Join(0), Join(1), Join(2), Passed(true), Has(None, &[]),
-        Type(1, Ok(())), Has(Some(1), &[]), Type(0, NOT_YOURS), Type(2, NOT_YOURS), Type(1, Ok(())),
-    ]);
-    check("and open again", &[
-        Join(0), Join(1), Join(2), Type(1, Ok(())), Ask(2), Leave(0), Passed(false), Has(None, &[]),
-        Type(2, Ok(())),
-    ]);
+    check(
+        "three",
+        &[
+            Join(0),
+            Join(1),
+            Join(2),
+            Passed(true),
+            Has(None, &[]),
+            Type(1, Ok(())),
+            Has(Some(1), &[]),
+            Type(0, NOT_YOURS),
+            Type(2, NOT_YOURS),
+            Type(1, Ok(())),
+        ],
+    );
+    check(
+        "and open again",
+        &[
+            Join(0),
+            Join(1),
+            Join(2),
+            Type(1, Ok(())),
+            Ask(2),
+            Leave(0),
+            Passed(false),
+            Has(None, &[]),
+            Type(2, Ok(())),
+        ],
+    );
 }
 
 #[test]
 fn the_owner_chooses_how_it_goes_around() {
-    check("open for many", &[
-        Join(0), Join(1), Join(2), Type(1, Ok(())), Ask(2), Set(KeyboardMode::Open, false),
-        Has(None, &[]), Type(0, Ok(())), Type(2, Ok(())),
-    ]);
-    check("passed between two", &[
-        Join(0), Join(1), Set(KeyboardMode::Passed, false), Type(1, Ok(())), Type(0, NOT_YOURS),
-    ]);
-    check("locked", &[
-        Join(0), Join(1), Set(KeyboardMode::Auto, true), Type(1, LOCKED), Type(0, Ok(())),
-        Set(KeyboardMode::Auto, false), Type(1, Ok(())),
-    ]);
-    check("locked while passed", &[
-        Join(0), Join(1), Join(2), Type(1, Ok(())), Set(KeyboardMode::Auto, true), Type(1, LOCKED),
-        Type(0, NOT_YOURS), Take(0), Type(0, Ok(())),
-    ]);
+    check(
+        "open for many",
+        &[
+            Join(0),
+            Join(1),
+            Join(2),
+            Type(1, Ok(())),
+            Ask(2),
+            Set(KeyboardMode::Open, false),
+            Has(None, &[]),
+            Type(0, Ok(())),
+            Type(2, Ok(())),
+        ],
+    );
+    check(
+        "passed between two",
+        &[Join(0), Join(1), Set(KeyboardMode::Passed, false), Type(1, Ok(())), Type(0, NOT_YOURS)],
+    );
+    check(
+        "locked",
+        &[
+            Join(0),
+            Join(1),
+            Set(KeyboardMode::Auto, true),
+            Type(1, LOCKED),
+            Type(0, Ok(())),
+            Set(KeyboardMode::Auto, false),
+            Type(1, Ok(())),
+        ],
+    );
+    check(
+        "locked while passed",
+        &[
+            Join(0),
+            Join(1),
+            Join(2),
+            Type(1, Ok(())),
+            Set(KeyboardMode::Auto, true),
+            Type(1, LOCKED),
+            Type(0, NOT_YOURS),
+            Take(0),
+            Type(0, Ok(())),
+        ],
+    );
 }
 
 #[test]
 fn it_is_asked_for_given_taken_and_released() {
     check("asked for while free", &[Join(0), Join(1), Join(2), Ask(2), Has(Some(2), &[])]);
-    check("a queue", &[
-        Join(0), Join(1), Join(2), Join(3), Type(1, Ok(())), Ask(2), Ask(3), Ask(2), Ask(1),
-        Has(Some(1), &[2, 3]), Release(1), Has(Some(2), &[3]), Release(3), Has(Some(2), &[]),
-        Release(2), Has(None, &[]),
-    ]);
-    check("given by its holder", &[
-        Join(0), Join(1), Join(2), Type(1, Ok(())), Ask(2), Give(1, 2), Has(Some(2), &[]),
-    ]);
-    check("not by others", &[Join(0), Join(1), Join(2), Type(1, Ok(())), Give(2, 2), Has(Some(1), &[])]);
-    check("by the owner always", &[Join(0), Join(1), Join(2), Type(1, Ok(())), Give(0, 2), Has(Some(2), &[])]);
-    check("not to a viewer, nor to somebody absent", &[
-        Join(0), Join(1), Join(2), Join(9), Type(1, Ok(())), Give(1, 9), Give(1, 7), Has(Some(1), &[]),
-    ]);
-    check("taken by the owner only", &[
-        Join(0), Join(1), Join(2), Type(1, Ok(())), Ask(2), Take(2), Has(Some(1), &[2]), Take(0),
-        Has(Some(0), &[2]), Type(1, NOT_YOURS),
-    ]);
-    check("a viewer waits for nothing", &[Join(0), Join(1), Join(2), Join(9), Ask(9), Has(None, &[])]);
-    check("nothing to ask for while it is open", &[Join(0), Join(1), Ask(1), Take(0), Has(None, &[])]);
+    check(
+        "a queue",
+        &[
+            Join(0),
+            Join(1),
+            Join(2),
+            Join(3),
+            Type(1, Ok(())),
+            Ask(2),
+            Ask(3),
+            Ask(2),
+            Ask(1),
+            Has(Some(1), &[2, 3]),
+            Release(1),
+            Has(Some(2), &[3]),
+            Release(3),
+            Has(Some(2), &[]),
+            Release(2),
+            Has(None, &[]),
+        ],
+    );
+    check(
+        "given by its holder",
+        &[Join(0), Join(1), Join(2), Type(1, Ok(())), Ask(2), Give(1, 2), Has(Some(2), &[])],
+    );
+    check(
+        "not by others",
+        &[Join(0), Join(1), Join(2), Type(1, Ok(())), Give(2, 2), Has(Some(1), &[])],
+    );
+    check(
+        "by the owner always",
+        &[Join(0), Join(1), Join(2), Type(1, Ok(())), Give(0, 2), Has(Some(2), &[])],
+    );
+    check(
+        "not to a viewer, nor to somebody absent",
+        &[
+            Join(0),
+            Join(1),
+            Join(2),
+            Join(9),
+            Type(1, Ok(())),
+            Give(1, 9),
+            Give(1, 7),
+            Has(Some(1), &[]),
+        ],
+    );
+    check(
+        "taken by the owner only",
+        &[
+            Join(0),
+            Join(1),
+            Join(2),
+            Type(1, Ok(())),
+            Ask(2),
+            Take(2),
+            Has(Some(1), &[2]),
+            Take(0),
+            Has(Some(0), &[2]),
+            Type(1, NOT_YOURS),
+        ],
+    );
+    check(
+        "a viewer waits for nothing",
+        &[Join(0), Join(1), Join(2), Join(9), Ask(9), Has(None, &[])],
+    );
+    check(
+        "nothing to ask for while it is open",
+        &[Join(0), Join(1), Ask(1), Take(0), Has(None, &[])],
+    );
 }
 
 #[test]
 fn who_leaves_or_sleeps_loses_it() {
-    check("left", &[
-        Join(0), Join(1), Join(2), Join(3), Type(1, Ok(())), Ask(2), Ask(3), Leave(1), Has(Some(2), &[3]),
-    ]);
-    check("left the queue", &[
-        Join(0), Join(1), Join(2), Join(3), Type(1, Ok(())), Ask(2), Ask(3), Leave(2), Has(Some(1), &[3]),
-    ]);
-    check("idle while nobody waits", &[Join(0), Join(1), Join(2), Type(1, Ok(())), Wait(3600), Has(Some(1), &[])]);
-    check("idle while somebody waits", &[
-        Join(0), Join(1), Join(2), Type(1, Ok(())), Ask(2), Wait(59), Has(Some(1), &[2]), Wait(1),
-        Has(Some(2), &[]),
-    ]);
-    check("each key counts", &[
-        Join(0), Join(1), Join(2), Type(1, Ok(())), Ask(2), Wait(59), Type(1, Ok(())), Wait(59),
-        Has(Some(1), &[2]), Wait(1), Has(Some(2), &[]),
-    ]);
-    check("asked for when it was idle long ago", &[
-        Join(0), Join(1), Join(2), Type(1, Ok(())), Wait(100), Ask(2), Has(Some(2), &[]),
-    ]);
-    check("whoever got it has their minute", &[
-        Join(0), Join(1), Join(2), Join(3), Type(1, Ok(())), Ask(2), Ask(3), Wait(60), Has(Some(2), &[3]),
-        Wait(59), Has(Some(2), &[3]), Wait(1), Has(Some(3), &[]),
-    ]);
+    check(
+        "left",
+        &[
+            Join(0),
+            Join(1),
+            Join(2),
+            Join(3),
+            Type(1, Ok(())),
+            Ask(2),
+            Ask(3),
+            Leave(1),
+            Has(Some(2), &[3]),
+        ],
+    );
+    check(
+        "left the queue",
+        &[
+            Join(0),
+            Join(1),
+            Join(2),
+            Join(3),
+            Type(1, Ok(())),
+            Ask(2),
+            Ask(3),
+            Leave(2),
+            Has(Some(1), &[3]),
+        ],
+    );
+    check(
+        "idle while nobody waits",
+        &[Join(0), Join(1), Join(2), Type(1, Ok(())), Wait(3600), Has(Some(1), &[])],
+    );
+    check(
+        "idle while somebody waits",
+        &[
+            Join(0),
+            Join(1),
+            Join(2),
+            Type(1, Ok(())),
+            Ask(2),
+            Wait(59),
+            Has(Some(1), &[2]),
+            Wait(1),
+            Has(Some(2), &[]),
+        ],
+    );
+    check(
+        "each key counts",
+        &[
+            Join(0),
+            Join(1),
+            Join(2),
+            Type(1, Ok(())),
+            Ask(2),
+            Wait(59),
+            Type(1, Ok(())),
+            Wait(59),
+            Has(Some(1), &[2]),
+            Wait(1),
+            Has(Some(2), &[]),
+        ],
+    );
+    check(
+        "asked for when it was idle long ago",
+        &[Join(0), Join(1), Join(2), Type(1, Ok(())), Wait(100), Ask(2), Has(Some(2), &[])],
+    );
+    check(
+        "whoever got it has their minute",
+        &[
+            Join(0),
+            Join(1),
+            Join(2),
+            Join(3),
+            Type(1, Ok(())),
+            Ask(2),
+            Ask(3),
+            Wait(60),
+            Has(Some(2), &[3]),
+            Wait(59),
+            Has(Some(2), &[3]),
+            Wait(1),
+            Has(Some(3), &[]),
+        ],
+    );
 }
