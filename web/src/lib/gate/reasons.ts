@@ -51,12 +51,7 @@ const KINDS: Record<string, Reason> = {
     text: "The server behind this link has ended, or cannot be reached from here.",
     canRetry: true,
   },
-  not_found: {
-    title: "There is no such link",
-    text: `It was mistyped, or it was ended long ago. ${ASK}`,
-    canRetry: false,
-  },
-  unauthorized: {
+  no_such_link: {
     title: "There is no such link",
     text: `It was mistyped, or it was ended long ago. ${ASK}`,
     canRetry: false,
@@ -65,7 +60,6 @@ const KINDS: Record<string, Reason> = {
 
 /** The reason behind a refusal's kind, as far as this page has words of its own for it. */
 export function reasonOf(kind: string): Reason | null {
-  const gone = Object.keys(GONE_REASONS).find((name) => kind === name || kind.endsWith(`_${name}`));
-  if (gone !== undefined) return GONE_REASONS[gone as keyof typeof GONE_REASONS];
+  if (Object.hasOwn(GONE_REASONS, kind)) return GONE_REASONS[kind as keyof typeof GONE_REASONS];
   return Object.hasOwn(KINDS, kind) ? (KINDS[kind] as Reason) : null;
 }

@@ -165,6 +165,10 @@ export class Connection {
       case "applied":
         this.#keys.applied(message.number);
         return this.#flush();
+      case "refused":
+        this.#keys.refused(message.number);
+        this.#flush();
+        return this.#listener.message(message);
       case "pong":
         return this.#hearPong(message.nonce);
       case "chat":

@@ -56,8 +56,7 @@ export class KeyQueue {
     const taken: Keystroke[] = [];
     for (;;) {
       const first = this.#kept[this.#sent];
-      const isFull = this.#sentBytes > 0 && this.#sentBytes + (first?.frame.length ?? 0) > WINDOW_BYTES;
-      if (!first || isFull) return taken;
+      if (!first || this.#sentBytes + first.frame.length > WINDOW_BYTES) return taken;
       taken.push(first);
       this.#sent += 1;
       this.#sentBytes += first.frame.length;
@@ -66,9 +65,15 @@ export class KeyQueue {
 
   /** Everything up to this number is part of the machine's past, or was refused. */
   applied(number: number): void {
-    while (this.#kept[0] && this.#kept[0].number <= number) this.#drop();
+    while (this.#kept[0] && this.#kept[0].number <= number) this.#drop(0);
     // A page that was loaded anew may not know of its last ones.
     this.#next = Math.max(this.#next, number + 1);
+  }
+
+  /** One of them was not applied, and will not be. */
+  refused(number: number): void {
+    const at = this.#kept.findIndex((key) => key.number === number);
+    if (at >= 0) this.#drop(at);
   }
 
   /** A new line: what the machine has had goes, everything else is to be sent again. */
@@ -86,13 +91,13 @@ export class KeyQueue {
     this.#sentBytes = 0;
   }
 
-  #drop(): void {
-    const first = this.#kept.shift();
-    if (!first) return;
-    this.#keptBytes -= first.frame.length;
-    if (this.#sent > 0) {
+  #drop(at: number): void {
+    const [dropped] = this.#kept.splice(at, 1);
+    if (!dropped) return;
+    this.#keptBytes -= dropped.frame.length;
+    if (at < this.#sent) {
       this.#sent -= 1;
-      this.#sentBytes -= first.frame.length;
+      this.#sentBytes -= dropped.frame.length;
     }
   }
 }

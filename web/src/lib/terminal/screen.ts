@@ -49,6 +49,8 @@ export class Screen {
   constructor(listener: Listener) {
     this.#listener = listener;
     this.#terminal = new Terminal({
+      // For the marks of what was found.
+      allowProposedApi: true,
       allowTransparency: true,
       cursorBlink: !matchMedia("(prefers-reduced-motion: reduce)").matches,
       cursorInactiveStyle: "outline",
@@ -151,14 +153,14 @@ export class Screen {
     this.focus();
   }
 
-  /** Where the cursor is, in pixels of the box; null if it is not in sight. */
+  /** Where the cursor's lower edge is, in pixels of the box; null if it is not in sight. */
   cursor(): Point | null {
     const drawn = this.#box?.querySelector(".xterm-screen");
     const buffer = this.#terminal.buffer.active;
     if (!drawn || buffer.viewportY !== buffer.baseY) return null;
     return {
       left: (buffer.cursorX * drawn.clientWidth) / this.#terminal.cols,
-      top: (buffer.cursorY * drawn.clientHeight) / this.#terminal.rows,
+      top: ((buffer.cursorY + 1) * drawn.clientHeight) / this.#terminal.rows,
     };
   }
 
