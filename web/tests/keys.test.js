@@ -54,6 +54,24 @@ test("a page that was loaded anew goes on after everything it may have sent", ()
   assert.equal(known.next, 10);
 });
 
+test("what nobody has spoken for goes along to the page's next load", () => {
+  const page = "0123456789abcdef0123456789abcdef";
+  const keys = new KeyQueue(page, 1);
+  for (const word of ["a", "\u00e9\u0000", "c"]) keys.push(2, text(word));
+  const frames = keys.take().map(({ frame }) => [...frame]);
+  keys.applied(1);
+  const again = KeyQueue.from(keys.aside());
+  assert.equal(again.page, page);
+  assert.equal(again.next, 4);
+  const taken = again.take();
+  assert.deepEqual(numbers(taken), [2, 3]);
+  assert.deepEqual(taken.map(({ frame }) => [...frame]), frames.slice(1));
+  assert.equal(KeyQueue.from(new KeyQueue(page, 7).aside()).next, 7);
+  for (const aside of ["", "x", page, `${page} x`, `${page.slice(1)} 1`]) {
+    assert.equal(KeyQueue.from(aside), null, aside);
+  }
+});
+
 test("a paste waits here and not in the server, and nothing of it is lost", () => {
   const keys = new KeyQueue("00", 1);
   const paste = Uint8Array.from({ length: 600_000 }, (_, at) => at % 251);

@@ -208,5 +208,5 @@ export function faultOf(error: unknown): { what: string; action: string } {
     const { detail, title, action } = error.problem;
     return { what: detail || title, action };
   }
-  return { what: String(error), action: "" };
+  return { what: error instanceof Error ? error.message : String(error), action: "" };
 }

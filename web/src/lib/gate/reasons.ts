@@ -29,8 +29,8 @@ export const GONE_REASONS: Record<Exclude<Gone, "closing">, Reason> = {
     canRetry: true,
   },
   deleted: {
-    title: "This machine was deleted",
-    text: "Its owner has deleted it. Owners can undo that on their home page for a while.",
+    title: "This machine is not there any more",
+    text: "Its owner has deleted it, or it could not be made. Its owner's home page says which, and can undo a deletion.",
     canRetry: false,
   },
   not_admitted: {

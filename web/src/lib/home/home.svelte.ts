@@ -16,6 +16,9 @@ import {
 
 const RETRY_MS_FIRST = 200;
 const RETRY_MS_LAST = 1500;
+/** How long a machine may take to be saved before it is deleted, and how often that is asked. */
+const OFF_MS_MAX = 60_000;
+const ASK_AGAIN_MS = 250;
 
 export class Home {
   machines = $state.raw<MachineView[]>([]);
@@ -41,9 +44,7 @@ export class Home {
   /** Reads what changes rarely, or what was there before this page. */
   async load(): Promise<void> {
     await this.attempt(async () => {
-      this.images = await call<ImageView[] | { items: ImageView[] }>("GET", "/api/images").then(
-        (list) => (Array.isArray(list) ? list : list.items),
-      );
+      this.images = await callAll<ImageView>("/api/images");
       for (const task of await callAll<TaskView>("/api/tasks")) this.#hearTask(task);
     });
   }
@@ -64,8 +65,13 @@ export class Home {
     await this.attempt(() => call("POST", `/api/machines/${machine.id}/power`, { action }));
   }
 
+  /** One that runs is saved first, so that it goes on where it was if it is taken back. */
   async delete(machine: MachineView): Promise<void> {
     await this.attempt(async () => {
+      if (machine.state === "running" || machine.state === "paused") {
+        await call("POST", `/api/machines/${machine.id}/power`, { action: "save" });
+        await this.#untilOff(machine.id);
+      }
       await call("DELETE", `/api/machines/${machine.id}`);
       this.machines = this.machines.filter(({ id }) => id !== machine.id);
       this.deleted = machine;
@@ -108,6 +114,17 @@ export class Home {
     this.#end.abort();
     clearTimeout(this.#retry);
     this.#drop();
+  }
+
+  async #untilOff(machine: string): Promise<void> {
+    const path = `/api/machines/${machine}`;
+    const end = performance.now() + OFF_MS_MAX;
+    for (;;) {
+      const { state, name } = await call<MachineView>("GET", path);
+      if (state === "saved" || state === "stopped" || state === "failed") return;
+      if (performance.now() > end) throw new Error(`${name} does not stop; it is still there.`);
+      await new Promise((resolve) => setTimeout(resolve, ASK_AGAIN_MS));
+    }
   }
 
   #open(): void {

@@ -160,7 +160,7 @@ export class Connection {
     if (!message) return;
     switch (message.type) {
       case "welcome":
-        if (message.version !== VERSION) return this.#reload();
+        if (message.version !== VERSION) return this.#outdated();
         return this.#greet(message);
       case "applied":
         this.#keys.applied(message.number);
@@ -189,6 +189,7 @@ export class Connection {
     const isSameRun = this.#run === welcome.run;
     this.#run = welcome.run;
     this.#isWelcome = true;
+    takeAside(RELOADED);
     this.#set("open");
     this.#listener.message(welcome);
     // What this page said it has seen is sent on by itself; everything else has to be asked for.
@@ -278,8 +279,9 @@ export class Connection {
 
   /** The server has said the last word. */
   #leave(reason: Gone): void {
+    const wasWelcome = this.#isWelcome;
     this.#drop();
-    if (reason === "closing") return this.#lose();
+    if (reason === "closing") return wasWelcome ? this.#lose() : this.#outdated();
     clearTimeout(this.#patience);
     this.#keys.clear();
     this.#set("gone");
@@ -300,26 +302,26 @@ export class Connection {
     this.#listener.line(line);
   }
 
-  /** The server is newer than this page, or older. Loading twice would not help. */
-  #reload(): void {
-    this.#leave("not_admitted");
-    const key = "reloaded";
-    const isSecond = takeAside(key) !== null;
-    this.#listener.message({ type: "gone", reason: "not_admitted" });
-    if (isSecond) return;
-    putAside(key, "1");
+  /** The server speaks otherwise, so its page is another one by now. Once: twice does not help. */
+  #outdated(): void {
+    if (takeAside(RELOADED) !== null) return this.#lose();
+    putAside(RELOADED, "1");
     location.reload();
   }
 
   #putAside(): void {
-    putAside(asideKey(this.#machine), `${this.#keys.page} ${this.#keys.next}`);
+    putAside(asideKey(this.#machine), this.#keys.aside());
   }
 }
 
+const RELOADED = "reloaded";
 const asideKey = (machine: string) => `keys ${machine}`;
 
-/** The page's name and number go on where its last load ended; a copy of a tab is another page. */
+/**
+ * The page's name, its numbers and what nobody has spoken for go on where its last load ended; a
+ * copy of a tab finds nothing here, and so is another page.
+ */
 function keysOf(machine: string): KeyQueue {
-  const aside = takeAside(asideKey(machine))?.match(/^([0-9a-f]{32}) (\d{1,15})$/);
-  return aside ? new KeyQueue(aside[1] as string, Number(aside[2])) : new KeyQueue(randomHex(16), 1);
+  const aside = takeAside(asideKey(machine));
+  return (aside !== null && KeyQueue.from(aside)) || new KeyQueue(randomHex(16), 1);
 }

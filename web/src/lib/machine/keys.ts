@@ -10,8 +10,9 @@ export type Keystroke = { number: number; frame: Uint8Array<ArrayBuffer> };
 const PIECE_BYTES = Math.min(16 << 10, KEYS_BYTES_MAX);
 /** Bytes on their way at a time: a paste waits here, and not in the server. */
 const WINDOW_BYTES = 128 << 10;
-/** Bytes that are kept at all. */
+/** Bytes that are kept at all, and of those what goes along to the page's next load. */
 export const KEPT_BYTES_MAX = 4 << 20;
+const ASIDE_BYTES_MAX = 256 << 10;
 
 export class KeyQueue {
   /** The page: keystrokes are numbered within it. */
@@ -26,6 +27,25 @@ export class KeyQueue {
   constructor(page: string, next: number) {
     this.page = page;
     this.#next = next;
+  }
+
+  /** What `aside` gave on the page's last load; null if it is not that. */
+  static from(aside: string): KeyQueue | null {
+    const [, page, next, rest = ""] = /^([0-9a-f]{32}) (\d{1,15})((?: \S+)*)$/.exec(aside) ?? [];
+    if (page === undefined) return null;
+    const keys = new KeyQueue(page, Number(next));
+    for (const coded of rest.split(" ").filter(Boolean)) {
+      const frame = Uint8Array.from(atob(coded), (char) => char.charCodeAt(0));
+      keys.#keep({ number: numberIn(frame), frame });
+    }
+    return keys;
+  }
+
+  /** This page and its keystrokes as text. */
+  aside(): string {
+    const isLittle = this.#keptBytes <= ASIDE_BYTES_MAX;
+    const kept = isLittle ? this.#kept.map(({ frame }) => btoa(String.fromCharCode(...frame))) : [];
+    return [this.page, this.#next, ...kept].join(" ");
   }
 
   /** The number of the next keystroke. */
@@ -44,8 +64,7 @@ export class KeyQueue {
     for (let at = 0; at < bytes.length; at += PIECE_BYTES) {
       const piece = bytes.subarray(at, at + PIECE_BYTES);
       const frame = inputFrame(console, this.#next, piece);
-      this.#kept.push({ number: this.#next, frame });
-      this.#keptBytes += frame.length;
+      this.#keep({ number: this.#next, frame });
       this.#next += 1;
     }
     return true;
@@ -91,6 +110,11 @@ export class KeyQueue {
     this.#sentBytes = 0;
   }
 
+  #keep(key: Keystroke): void {
+    this.#kept.push(key);
+    this.#keptBytes += key.frame.length;
+  }
+
   #drop(at: number): void {
     const [dropped] = this.#kept.splice(at, 1);
     if (!dropped) return;
@@ -100,4 +124,8 @@ export class KeyQueue {
       this.#sentBytes -= dropped.frame.length;
     }
   }
+}
+
+function numberIn(frame: Uint8Array<ArrayBuffer>): number {
+  return Number(new DataView(frame.buffer).getBigUint64(1));
 }
