@@ -14,7 +14,9 @@ pub(crate) fn run(args: &List) -> Result<u8> {
     let machines = machines()?;
     let rows: Vec<Row> =
         machines.list()?.into_iter().map(|listed| Row::new(&machines, listed)).collect();
-    if args.json {
+    if args.quiet {
+        rows.iter().for_each(|row| println!("{}", row.listed.spec.name));
+    } else if args.json {
         let rows: Vec<Value> = rows.iter().map(Row::json).collect();
         println!("{}", serde_json::to_string_pretty(&rows)?);
     } else if rows.is_empty() {
