@@ -51,7 +51,7 @@ pub(super) fn a_machine_goes_on_from_a_marker(data: &Path) {
     press(&mut twin, b"xy");
     read(&mut twin, Vec::new(), "xy");
     press(&mut lab, b"gh");
-    read(&mut lab, Vec::new(), "ef");
+    read(&mut lab, Vec::new(), "gh");
     kill(&machines, "twin");
     let trashed = machines.stop("echo", StopHow::Kill);
     trashed.and_then(|_| machines.trash("echo")).unwrap();
