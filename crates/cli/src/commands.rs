@@ -73,9 +73,8 @@ fn machines() -> Result<Machines> {
 
 /// One of them, or an error that says how to find the others.
 fn machine(machines: &Machines, name: &str) -> Result<Listed> {
-    machines
-        .get(name)
-        .map_err(|error| failure(error.to_string(), "`stackvm ls` lists the machines"))
+    let found = machines.find(name).and_then(|id| machines.get(&id));
+    found.map_err(|error| failure(error.to_string(), "`stackvm ls` lists the machines"))
 }
 
 /// Calls what blocks without keeping signals waiting.

@@ -60,7 +60,8 @@ impl Row {
     fn json(&self) -> Value {
         let (spec, info) = (&self.listed.spec, self.info.as_ref());
         json!({
-            "name": spec.name,
+            "name": self.listed.label(),
+            "id": spec.name,
             "state": self.state(),
             "image": spec.image_label(),
             "ephemeral": spec.lifetime == Lifetime::Ephemeral,
@@ -80,7 +81,7 @@ impl Row {
         let memory = info.map(|info| info.memory_bytes).or(spec.memory_bytes);
         format!(
             "{:<20} {:<8} {:<14} {:>6} {:>5}  {}",
-            spec.name,
+            self.listed.label(),
             self.state(),
             spec.image_label(),
             memory.map(show_size).unwrap_or_default(),
