@@ -19,7 +19,9 @@ pub enum CatalogError {
         source: sqlx::Error,
     },
     /// A newer program wrote it.
-    #[error("the catalog at {place} is of version {found}, this program knows {known}; use a newer one")]
+    #[error(
+        "the catalog at {place} is of version {found}, this program knows {known}; use a newer one"
+    )]
     Newer {
         /// Which.
         place: String,
@@ -29,7 +31,9 @@ pub enum CatalogError {
         known: i64,
     },
     /// A row changed meanwhile.
-    #[error("it was changed by somebody else meanwhile (version {found} instead of {expected}); load it again")]
+    #[error(
+        "it was changed by somebody else meanwhile (version {found} instead of {expected}); load it again"
+    )]
     Stale {
         /// The one that was changed.
         expected: u64,
@@ -43,6 +47,14 @@ pub enum CatalogError {
         what: &'static str,
         /// How many are possible.
         max: u64,
+    },
+    /// Too long.
+    #[error("{what} can have {max} bytes at most; shorten it")]
+    TooLong {
+        /// What.
+        what: &'static str,
+        /// How many bytes are possible.
+        max: usize,
     },
     /// No random numbers.
     #[error("no random numbers from the system: {0}")]
@@ -99,8 +111,7 @@ pub trait Catalog: Send + Sync {
     /// Notes that something was done.
     async fn audit(&self, row: &AuditRow) -> Result<(), CatalogError>;
     /// What was done, the newest first: at most `limit` before `before`.
-    async fn audits(&self, before: Option<u64>, limit: u32)
-    -> Result<Vec<AuditRow>, CatalogError>;
+    async fn audits(&self, before: Option<u64>, limit: u32) -> Result<Vec<AuditRow>, CatalogError>;
 
     /// Keeps something said; returns its id.
     async fn say(&self, machine: &str, said: &SaidRow) -> Result<u64, CatalogError>;
@@ -114,8 +125,11 @@ pub trait Catalog: Send + Sync {
     ) -> Result<Vec<SaidRow>, CatalogError>;
 
     /// The answer to a request that came before with this key from this session.
-    async fn answer(&self, session: SessionId, key: &str)
-    -> Result<Option<AnswerRow>, CatalogError>;
+    async fn answer(
+        &self,
+        session: SessionId,
+        key: &str,
+    ) -> Result<Option<AnswerRow>, CatalogError>;
     /// Keeps an answer.
     async fn keep_answer(
         &self,

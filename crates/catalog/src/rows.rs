@@ -121,6 +121,8 @@ pub mod limits {
     pub const TAG_BYTES_MAX: usize = 32;
     /// Most links of an owner that are good.
     pub const SHARES_MAX: u64 = 1000;
+    /// Links that are over and still known, so that whoever opens one learns why.
+    pub const SHARES_OVER_MAX: u64 = 1000;
     /// Most sessions; of more, the one not seen for longest ends.
     pub const SESSIONS_MAX: u64 = 10_000;
     /// Messages of a chat that are kept.
@@ -129,4 +131,6 @@ pub mod limits {
     pub const AUDIT_MAX: u64 = 1_000_000;
     /// How long answers are kept for requests that come again, in milliseconds.
     pub const ANSWERS_MS: u64 = 24 * 3600 * 1000;
+    /// Answers that are kept for a session; of more, the oldest goes.
+    pub const ANSWERS_MAX: u64 = 256;
 }

@@ -12,12 +12,14 @@ mod cast;
 mod fork;
 mod play;
 mod record;
+mod share;
 mod store;
 
 pub(crate) use cast::*;
 pub(crate) use fork::Fork;
 pub(crate) use play::{Log, Play};
 pub(crate) use record::Record;
+pub(crate) use share::*;
 pub(crate) use store::*;
 
 /// Deterministic RISC-V virtual machines, in your terminal and in your browser.
@@ -32,6 +34,12 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Prepare a Linux machine and put its prompt in the browser
     Up(Up),
+    /// End the server
+    Down(Down),
+    /// Open a browser at the running server
+    Open(Open),
+    /// Make, list and revoke links to a machine
+    Share(Box<Share>),
     /// Run a machine in this terminal, or one command in it
     Run(Box<Run>),
     /// Start a named machine again and attach to it
@@ -58,6 +66,12 @@ pub(crate) enum Command {
     Ls(List),
     /// Stop machines, keeping their state
     Stop(Stop),
+    /// Hold the time of running machines
+    Pause(Hold),
+    /// Let the time of paused machines go on
+    Resume(Hold),
+    /// Call a machine something else
+    Rename(Rename),
     /// Remove stopped machines with their disks
     Rm(Remove),
     /// Build and keep what machines start from
@@ -204,8 +218,18 @@ pub(crate) struct Exec {
 #[derive(Args)]
 pub(crate) struct List {
     /// As JSON
-    #[arg(long)]
+    #[arg(long, conflicts_with = "quiet")]
     pub(crate) json: bool,
+    /// Only their ids, one in a line
+    #[arg(short = 'q', long)]
+    pub(crate) quiet: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct Hold {
+    /// Names of the machines
+    #[arg(value_name = "MACHINE", required = true)]
+    pub(crate) names: Vec<String>,
 }
 
 #[derive(Args)]

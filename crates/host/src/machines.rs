@@ -6,25 +6,31 @@
 //! `process`, and what is said to it in `protocol`.
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use stackvm_timeline::timeline::OpenError;
 use thiserror::Error;
 
 use crate::client::{ClientError, Connection};
 use crate::protocol::StopReason;
 use crate::protocol::{AfterSave, Command, Event, Info, Power, Reply, State};
 
+mod labels;
 mod left;
 pub mod names;
+mod past;
 pub(crate) mod spawn;
 pub mod spec;
+mod trash;
 mod twins;
 
 pub(crate) use left::{Left, left};
+pub use past::Marker;
 pub use spec::{Access, DiskSpec, FirmwareSpec, Lifetime, MachineSpec, Network, Source, StartFrom};
+pub use trash::Trashed;
 
 /// Longest name of a machine.
 pub const NAME_BYTES_MAX: usize = 63;
@@ -93,6 +99,24 @@ pub enum MachinesError {
         /// The end of its log, if it has one.
         log: String,
     },
+    /// Its journal cannot be read.
+    #[error(transparent)]
+    Journal(#[from] OpenError),
+    /// It has not been there at that instant.
+    #[error("machine {id:?} has not been at {at}: its journal is from {begin} to {end}")]
+    Never {
+        /// The machine.
+        id: String,
+        /// When.
+        at: stackvm_machine::Instant,
+        /// When its journal begins.
+        begin: stackvm_machine::Instant,
+        /// How far it has come.
+        end: stackvm_machine::Instant,
+    },
+    /// It is not kept, so nothing is known of its past.
+    #[error("machine {0:?} is not kept, so it has no past; only those with a name have")]
+    NoPast(String),
     /// A file or folder cannot be used.
     #[error("could not {what} {}", path.display())]
     Io {
@@ -175,6 +199,13 @@ pub struct Machines {
     data: PathBuf,
 }
 
+impl Listed {
+    /// What people call it.
+    pub fn label(&self) -> &str {
+        self.spec.label.as_deref().unwrap_or(&self.spec.name)
+    }
+}
+
 impl Machines {
     /// Those below `data` (an absolute path; see the command line for where it is).
     ///
@@ -233,7 +264,7 @@ impl Machines {
     /// # Errors
     /// [`MachinesError::Io`], [`MachinesError::TooMany`].
     pub fn free_name(&self) -> Result<String, MachinesError> {
-        let taken = self.names()?;
+        let taken = self.taken()?;
         let seed = names::random_seed();
         let mut candidates = names::candidates(seed);
         candidates.find(|name| !taken.contains(name)).ok_or(MachinesError::TooMany)
@@ -245,9 +276,14 @@ impl Machines {
     /// [`MachinesError::Start`] with the lab's words when it cannot be started (bad kernel, missing
     /// disk, port taken …), or another of [`MachinesError`].
     pub fn create(&self, spec: &MachineSpec) -> Result<Started, MachinesError> {
+        let naming = self.naming()?;
+        if let Some(label) = &spec.label {
+            self.check_label(label, &spec.name)?;
+        }
         let folder = self.make_folder(&spec.name)?;
         let started = self.lock(&spec.name).and_then(|lock| {
             self.write_spec(spec, SPEC_FILE)?;
+            drop(naming);
             spawn::start(&folder, &spec.name, lock)
         });
         if started.is_err() {
@@ -357,6 +393,9 @@ impl Machines {
         if self.names()?.len() >= MACHINES_MAX {
             return Err(MachinesError::TooMany);
         }
+        if self.labelled(name)?.is_some() {
+            return Err(MachinesError::Exists(name.to_owned()));
+        }
         let folder = self.machine_folder(name);
         // Guests' memory and disks are nobody else's business.
         match fs::DirBuilder::new().mode(0o700).create(&folder) {
@@ -384,7 +423,7 @@ impl Machines {
         if folder.is_dir() {
             return Ok(folder);
         }
-        let suggestion = names::nearest(name, &self.names()?);
+        let suggestion = names::nearest(name, &self.taken()?);
         Err(MachinesError::Unknown { name: name.to_owned(), suggestion })
     }
 
@@ -394,8 +433,14 @@ impl Machines {
 
     fn write_spec(&self, spec: &MachineSpec, file: &str) -> Result<(), MachinesError> {
         let path = self.machine_folder(&spec.name).join(file);
-        let text = serde_json::to_vec_pretty(spec).map_err(io::Error::from);
-        text.and_then(|text| fs::write(&path, text)).map_err(io_error("write", &path))
+        let aside = self.machine_folder(&spec.name).join(format!("{file}.part"));
+        let write = || -> io::Result<()> {
+            let mut file = File::create(&aside)?;
+            file.write_all(&serde_json::to_vec_pretty(spec)?)?;
+            file.sync_all()?;
+            fs::rename(&aside, &path)
+        };
+        write().map_err(io_error("write", &path))
     }
 
     /// Takes the lock that a lab holds while it runs.

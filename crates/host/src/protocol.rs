@@ -26,7 +26,7 @@ pub const DATA_BYTES_MAX: usize = 64 << 10;
 /// [`Event::ExecCredit`].
 pub const EXEC_CREDIT_BYTES: usize = 256 << 10;
 /// Most lines above its screen that a terminal keeps, and a [`Picture`] has.
-pub const HISTORY_LINES_MAX: u32 = 1000;
+pub const HISTORY_LINES_MAX: u32 = stackvm_timeline::limits::HISTORY_LINES_MAX as u32;
 /// Most bytes of a [`Picture`]'s lines and screen together; older lines give way.
 pub const PICTURE_BYTES_MAX: usize = 100 << 10;
 /// Longest name of somebody who types, in bytes.
@@ -61,14 +61,14 @@ pub struct Size {
 pub struct SourceId(pub [u8; 16]);
 
 /// What a terminal shows, drawn from its screen model: whatever the guest wrote, these are only
-/// characters, colours, cursor movements and modes.
+/// characters, colours, cursor movements, modes and a window's title.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Picture {
     /// The terminal's size.
     pub size: Size,
     /// Lines above the screen, the oldest first, each ended by `\r\n`, with colours.
     pub history: Vec<u8>,
-    /// Draws the screen, cursor and modes included, below `history` on an empty terminal of this
+    /// Draws the screen, cursor, modes and title included, below `history` on an empty terminal of this
     /// size; empty if the guest never wrote to it.
     pub screen: Vec<u8>,
     /// The instant at which it was taken, in ticks.

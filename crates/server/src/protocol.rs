@@ -319,7 +319,11 @@ pub enum ClientMessage {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         run: Option<String>,
         /// The position after the last byte received, by terminal, for those this page watches.
-        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        #[serde(
+            default,
+            skip_serializing_if = "BTreeMap::is_empty",
+            deserialize_with = "by_console"
+        )]
         seen: BTreeMap<ConsoleIndex, u64>,
         /// The last message of the chat that this page has, 0 for none.
         #[serde(default)]
@@ -408,6 +412,19 @@ pub enum ClientMessage {
         /// Nobody.
         locked: bool,
     },
+}
+
+/// Positions by terminal. JSON has only strings for keys, and a tagged message is read by way of a
+/// form that leaves them so.
+fn by_console<'de, D>(deserializer: D) -> Result<BTreeMap<ConsoleIndex, u64>, D::Error>
+where
+    D: serde::Deserializer<'de>,
+{
+    let by_text = BTreeMap::<String, u64>::deserialize(deserializer)?;
+    let by_console = |(console, position): (String, u64)| {
+        console.parse().map(|console| (console, position)).map_err(serde::de::Error::custom)
+    };
+    by_text.into_iter().map(by_console).collect()
 }
 
 /// A binary frame to a page. Byte 0 is what it is, byte 1 the terminal, then the position as 8

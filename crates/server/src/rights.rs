@@ -6,7 +6,17 @@ use serde::{Deserialize, Serialize};
 
 /// What somebody is to a machine.
 #[derive(
-    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize, utoipa::ToSchema,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Debug,
+    Serialize,
+    Deserialize,
+    utoipa::ToSchema,
 )]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
@@ -22,7 +32,17 @@ pub enum Role {
 
 /// Something that can be done with a machine.
 #[derive(
-    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize, utoipa::ToSchema,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Debug,
+    Serialize,
+    Deserialize,
+    utoipa::ToSchema,
 )]
 #[serde(rename_all = "snake_case")]
 pub enum Right {
@@ -53,6 +73,21 @@ impl Role {
 
     /// Those a link can give.
     pub const SHARED: [Role; 3] = [Role::Viewer, Role::Commenter, Role::Driver];
+
+    /// As it is written in JSON and in the catalog.
+    pub fn name(self) -> &'static str {
+        match self {
+            Role::Viewer => "viewer",
+            Role::Commenter => "commenter",
+            Role::Driver => "driver",
+            Role::Owner => "owner",
+        }
+    }
+
+    /// The role that is written like this.
+    pub fn named(name: &str) -> Option<Role> {
+        Role::ALL.into_iter().find(|role| role.name() == name)
+    }
 
     /// Whether this role may do that.
     pub fn may(self, right: Right) -> bool {
@@ -105,6 +140,15 @@ mod tests {
                 assert_eq!(role.may(right), expected == 1, "{role:?} {right:?}");
             }
         }
+    }
+
+    #[test]
+    fn names_are_those_of_the_interface() {
+        for role in Role::ALL {
+            assert_eq!(serde_json::to_value(role).unwrap(), role.name());
+            assert_eq!(Role::named(role.name()), Some(role));
+        }
+        assert_eq!(Role::named("Viewer"), None);
     }
 
     #[test]

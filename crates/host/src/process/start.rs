@@ -12,7 +12,9 @@ use signal_hook::consts::signal::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use stackvm_timeline::journal::JournalError;
 use thiserror::Error;
 
+use super::fork::Fresh;
 use super::make::{self, Made};
+use super::typing::Typing;
 use super::{Process, say};
 use crate::lab::LabError;
 use crate::machines::spawn::Readiness;
@@ -60,7 +62,8 @@ pub(super) fn start(folder: &Path) -> Result<Process, StartError> {
     let spec = spec::read(&folder)?;
     // machines/NAME is below the data directory.
     let data = folder.ancestors().nth(2).unwrap_or(&folder).to_owned();
-    let Made { mut lab, clock_is_late, needs_addresses } = make::make(&folder, &spec, &data)?;
+    let Made { mut lab, clock_is_late, fresh_rtc_ns, needs_addresses } =
+        make::make(&folder, &spec, &data)?;
     let mut net = match spec.network {
         Network::None => None,
         Network::User => Some(NetUser::start(&spec.forwards)?),
@@ -68,6 +71,8 @@ pub(super) fn start(folder: &Path) -> Result<Process, StartError> {
     if let Some(net) = net.as_mut().filter(|_| needs_addresses) {
         lab.become_reachable(net)?;
     }
+    let agent = lab.guest().has_agent_port();
+    let fresh = fresh_rtc_ns.filter(|_| agent).map(|rtc_ns| Fresh::Agent { rtc_ns });
     let listener = crate::socket::listen(&folder.join(SOCKET_FILE));
     Ok(Process {
         listener: listener.map_err(|error| StartError::io("make the control socket", error))?,
@@ -83,6 +88,7 @@ pub(super) fn start(folder: &Path) -> Result<Process, StartError> {
         execs: Default::default(),
         controls: Default::default(),
         control_count: 0,
+        typing: Typing::default(),
         state: State::Starting,
         started: WallInstant::now(),
         held: false,
@@ -91,7 +97,7 @@ pub(super) fn start(folder: &Path) -> Result<Process, StartError> {
         retry_wall_ns: 0,
         forks: Vec::new(),
         twins: Vec::new(),
-        fresh: None,
+        fresh,
         _lock: lock,
     })
 }

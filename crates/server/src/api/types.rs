@@ -237,27 +237,21 @@ pub struct CreatedShare {
     pub path: String,
 }
 
-/// How to come in: with a one-time token of this computer, or with a link.
-#[derive(Clone, Deserialize, ToSchema)]
-#[serde(untagged, deny_unknown_fields)]
-pub enum OpenSession {
-    /// The owner's.
-    Token {
-        /// From the fragment of the address.
-        token: String,
-    },
-    /// A guest's.
-    Share {
-        /// Public half.
-        share: String,
-        /// Secret half.
-        secret: String,
-        /// If it needs one.
-        password: Option<String>,
-        /// Answer with a secret instead of a cookie: in a frame on another site.
-        #[serde(default)]
-        bearer: bool,
-    },
+/// How to come in: with a one-time token of this computer, or with both halves of a link.
+#[derive(Clone, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OpenSession {
+    /// The owner's, from the fragment of the address; alone.
+    pub token: Option<String>,
+    /// A guest's: the link's public half.
+    pub share: Option<String>,
+    /// Its secret half.
+    pub secret: Option<String>,
+    /// If it needs one.
+    pub password: Option<String>,
+    /// Answer with a secret instead of a cookie: in a frame on another site.
+    #[serde(default)]
+    pub bearer: bool,
 }
 
 /// Who this browser is.
