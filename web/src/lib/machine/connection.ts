@@ -160,7 +160,7 @@ export class Connection {
     if (!message) return;
     switch (message.type) {
       case "welcome":
-        if (message.version !== VERSION) return this.#outdated();
+        if (message.version !== VERSION) return void this.#outdated();
         return this.#greet(message);
       case "applied":
         this.#keys.applied(message.number);
@@ -189,7 +189,6 @@ export class Connection {
     const isSameRun = this.#run === welcome.run;
     this.#run = welcome.run;
     this.#isWelcome = true;
-    takeAside(RELOADED);
     this.#set("open");
     this.#listener.message(welcome);
     // What this page said it has seen is sent on by itself; everything else has to be asked for.
@@ -281,7 +280,7 @@ export class Connection {
   #leave(reason: Gone): void {
     const wasWelcome = this.#isWelcome;
     this.#drop();
-    if (reason === "closing") return wasWelcome ? this.#lose() : this.#outdated();
+    if (reason === "closing") return wasWelcome ? this.#lose() : void this.#outdated();
     clearTimeout(this.#patience);
     this.#keys.clear();
     this.#set("gone");
@@ -302,11 +301,13 @@ export class Connection {
     this.#listener.line(line);
   }
 
-  /** The server speaks otherwise, so its page is another one by now. Once: twice does not help. */
-  #outdated(): void {
-    if (takeAside(RELOADED) !== null) return this.#lose();
-    putAside(RELOADED, "1");
-    location.reload();
+  /** The server speaks otherwise: where it has another page by now, that one is loaded. */
+  async #outdated(): Promise<void> {
+    this.#lose();
+    const own = document.querySelector("script[type=module]")?.getAttribute("src");
+    const answer = await fetch("/").catch(() => null);
+    const page = answer?.ok ? await answer.text() : null;
+    if (own && page !== null && !page.includes(own)) location.reload();
   }
 
   #putAside(): void {
@@ -314,7 +315,6 @@ export class Connection {
   }
 }
 
-const RELOADED = "reloaded";
 const asideKey = (machine: string) => `keys ${machine}`;
 
 /**
