@@ -82,6 +82,10 @@ impl Session {
             self.run(until)?;
         }
         self.begin = self.recording.machine().now();
+        // A recording of an image begins at its prompt, whose state is there already: this
+        // keyframe costs it nothing.
+        self.recording.keyframe();
+        self.cadence = Some(Cadence::after(self.moment(), Duration::ZERO));
         let end = self.begin + HOUR;
         let mut looks: Vec<Instant> =
             (0..SEEKS).map(|_| self.begin + Ticks::new(self.rng.below(HOUR.get()))).collect();
@@ -125,13 +129,17 @@ impl Session {
         ensure!(stop == Stop::Until, "{stop:?}");
         let machine = self.recording.machine();
         let activity = if machine.idle_until().is_some() { Activity::Idle } else { Activity::Busy };
-        let moment = Moment { lab_cpu: self.cpu, retired: machine.retired() };
-        if self.cadence.is_none_or(|cadence| cadence.is_due(moment, activity)) {
+        let moment = self.moment();
+        if self.cadence.is_some_and(|cadence| cadence.is_due(moment, activity)) {
             let (cost, bytes) = self.recording.keyframe();
             self.keyframes.push((cost, bytes));
             self.cadence = Some(Cadence::after(moment, cost));
         }
         Ok(())
+    }
+
+    fn moment(&self) -> Moment {
+        Moment { lab_cpu: self.cpu, retired: self.recording.machine().retired() }
     }
 
     fn summary(&self) -> String {

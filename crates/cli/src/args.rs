@@ -13,13 +13,17 @@ mod cast;
 mod fork;
 mod play;
 mod record;
+mod share;
 mod store;
+mod up;
 
 pub(crate) use cast::*;
 pub(crate) use fork::Fork;
 pub(crate) use play::{Log, Play};
 pub(crate) use record::Record;
+pub(crate) use share::*;
 pub(crate) use store::*;
+pub(crate) use up::{OnExit, Up};
 
 /// Deterministic RISC-V virtual machines, in your terminal and in your browser.
 #[derive(Parser)]
@@ -33,6 +37,12 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Prepare a Linux machine and put its prompt in the browser
     Up(Up),
+    /// End the server
+    Down,
+    /// Open a browser at the running server
+    Open(Open),
+    /// Make, list and revoke links to a machine
+    Share(Box<Share>),
     /// Run a machine in this terminal, or one command in it
     Run(Box<Run>),
     /// Start a named machine again and attach to it
@@ -59,6 +69,12 @@ pub(crate) enum Command {
     Ls(List),
     /// Stop machines, keeping their state
     Stop(Stop),
+    /// Hold the time of running machines
+    Pause(Hold),
+    /// Let the time of paused machines go on
+    Resume(Hold),
+    /// Call a machine something else
+    Rename(Rename),
     /// Remove stopped machines with their disks
     Rm(Remove),
     /// Build and keep what machines start from
@@ -67,21 +83,6 @@ pub(crate) enum Command {
     /// The process of a lab; started by the other commands
     #[command(hide = true)]
     Lab(Lab),
-}
-
-#[derive(Args)]
-pub(crate) struct Up {
-    /// Port for the page, on loopback [default: 7333, or a free one]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
-    pub(crate) port: Option<u16>,
-    /// Print the link without opening a browser
-    #[arg(long)]
-    pub(crate) no_open: bool,
-    /// Debian mirror to take packages from [default: the one of this computer's apt]
-    #[arg(long, value_name = "URL")]
-    pub(crate) mirror: Option<String>,
-    #[command(flatten)]
-    pub(crate) sandbox: SandboxArgs,
 }
 
 #[derive(Args)]
@@ -225,8 +226,18 @@ pub(crate) struct Exec {
 #[derive(Args)]
 pub(crate) struct List {
     /// As JSON
-    #[arg(long)]
+    #[arg(long, conflicts_with = "quiet")]
     pub(crate) json: bool,
+    /// Only their ids, one in a line
+    #[arg(short = 'q', long)]
+    pub(crate) quiet: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct Hold {
+    /// Names of the machines
+    #[arg(value_name = "MACHINE", required = true)]
+    pub(crate) names: Vec<String>,
 }
 
 #[derive(Args)]

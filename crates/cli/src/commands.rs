@@ -3,15 +3,20 @@
 
 mod attach;
 mod cast;
+mod down;
 mod fork;
+mod hold;
 mod image;
 mod log;
 mod ls;
+mod open;
 mod play;
 mod prompt;
 mod record;
+mod rename;
 mod rm;
 mod run;
+mod share;
 mod start;
 mod stop;
 mod store;
@@ -23,7 +28,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
 use stackvm_host::machines::{Lifetime, Listed, MachineSpec, Machines, Started, Status, StopHow};
-use stackvm_host::protocol::StopReason;
+use stackvm_host::protocol::{Power, StopReason};
 use stackvm_images::data_dir;
 
 use crate::args::Command;
@@ -44,6 +49,9 @@ pub(crate) fn run(command: Command) -> Result<ExitCode> {
     let result = runtime.block_on(async {
         match command {
             Command::Up(args) => up::run(args).await,
+            Command::Down => down::run().await,
+            Command::Open(args) => open::run(&args),
+            Command::Share(args) => share::run(&args),
             Command::Run(args) => run::run(*args).await,
             Command::Start(args) => start::run(args).await,
             Command::Attach(args) => attach::attach(args).await,
@@ -56,6 +64,9 @@ pub(crate) fn run(command: Command) -> Result<ExitCode> {
             Command::Store(command) => store::run(command).await,
             Command::Ls(args) => ls::run(&args),
             Command::Stop(args) => stop::run(args).await,
+            Command::Pause(args) => hold::run(&args, Power::Pause),
+            Command::Resume(args) => hold::run(&args, Power::Resume),
+            Command::Rename(args) => rename::run(&args),
             Command::Rm(args) => rm::run(&args),
             Command::Image(command) => image::run(command).await,
             Command::Lab(_) => unreachable!("done above"),
@@ -73,9 +84,8 @@ fn machines() -> Result<Machines> {
 
 /// One of them, or an error that says how to find the others.
 fn machine(machines: &Machines, name: &str) -> Result<Listed> {
-    machines
-        .get(name)
-        .map_err(|error| failure(error.to_string(), "`stackvm ls` lists the machines"))
+    let found = machines.find(name).and_then(|id| machines.get(&id));
+    found.map_err(|error| failure(error.to_string(), "`stackvm ls` lists the machines"))
 }
 
 /// Calls what blocks without keeping signals waiting.

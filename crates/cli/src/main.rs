@@ -5,6 +5,7 @@ mod args;
 mod casts;
 mod commands;
 mod days;
+mod door;
 mod failure;
 mod people;
 mod player;

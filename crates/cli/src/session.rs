@@ -16,8 +16,10 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use anyhow::{Result, anyhow};
+use stackvm_host::lab::flowing;
 use stackvm_host::protocol::{
-    Agent, Command, DATA_BYTES_MAX, EXEC_CREDIT_BYTES, Event, ExecId, Reply, State, Stream, Tag,
+    Agent, Command, DATA_BYTES_MAX, EXEC_CREDIT_BYTES, Event, ExecId, Picture, Reply, State,
+    Stream, Tag,
 };
 use stackvm_machine::ConsoleId;
 use tokio::time::{Instant, sleep_until};
@@ -242,7 +244,7 @@ impl Session {
 
     fn event(&mut self, event: Event) {
         match event {
-            Event::Hello(_) => {}
+            Event::Hello(_) | Event::Resized { .. } | Event::Typed { .. } => {}
             Event::Reply { tag: Tag(tag), reply } => self.reply(tag, reply),
             Event::State(state) => self.state(state),
             Event::Agent(agent) => self.agent(agent),
@@ -268,16 +270,26 @@ impl Session {
             (TAG_DETACH, _) => self.finish(End::Detached),
             (TAG_TARGET, Reply::Failed { message }) => self.fail(anyhow!(message)),
             (TAG_TARGET, Reply::Done) => self.up(),
-            (TAG_TARGET, Reply::Attached { scrollback, .. }) if !scrollback.is_empty() => {
-                self.up();
-                self.show(Stream::Stdout, scrollback);
-            }
-            (TAG_LOG, Reply::Attached { scrollback, .. }) => self.log(&scrollback),
+            (TAG_TARGET, Reply::Attached { picture, .. }) => self.picture(picture),
+            (TAG_LOG, Reply::Attached { picture, .. }) => self.log(&flowing(&picture)),
             (TAG_LOG, _) => {}
             (TAG_NOTE, Reply::Done) => self.say("[stackvm] noted"),
             (TAG_END, Reply::Done) => self.recorded(),
             (_, Reply::Failed { message }) => self.say(&format!("[stackvm] {message}")),
             _ => {}
+        }
+    }
+
+    /// What the terminal shows already; nothing is no sign of life.
+    fn picture(&mut self, picture: Picture) {
+        let drawn = match self.menu {
+            // Of a recording's branch it was made for this very terminal.
+            Menu::Branch { .. } => picture.screen,
+            _ => flowing(&picture),
+        };
+        if !drawn.is_empty() {
+            self.up();
+            self.show(Stream::Stdout, drawn);
         }
     }
 

@@ -61,6 +61,21 @@ pub(crate) fn span(text: &str) -> Result<Ticks, String> {
         .map_err(|_| format!("`{text}` is longer than a machine can run (36 years)"))
 }
 
+/// A span of wall time from `30s`, `20m`, `8h`, `7d`, in seconds.
+pub(crate) fn wall_span_s(text: &str) -> Result<u64, String> {
+    let bad = || format!("`{text}` is not a span of time: write it as 30s, 20m, 8h or 7d");
+    let (number, unit) = split_unit(text);
+    let unit_s = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        "d" => 86_400,
+        _ => return Err(bad()),
+    };
+    let number: u64 = number.parse().map_err(|_| bad())?;
+    number.checked_mul(unit_s).filter(|span| *span > 0).ok_or_else(bad)
+}
+
 /// A port forward from `8080:80`: a TCP port of this computer's loopback that leads to the guest's.
 pub(crate) fn forward(text: &str) -> Result<Forward, String> {
     let port = |part: &str| part.parse::<u16>().ok().filter(|port| *port != 0);

@@ -24,14 +24,14 @@ use crate::recorder::{Last, Recorder, Recorders, Which};
 
 mod fork;
 mod inputs;
-mod scrollback;
+mod terminal;
 mod unpaced;
 
 pub(crate) use fork::FRESH_SCRIPT;
 pub use fork::FreshIdentity;
 pub use inputs::Actor;
 pub(crate) use inputs::rtc_base;
-pub use scrollback::Scrollback;
+pub use terminal::{Terminal, flowing};
 pub use unpaced::ExecOutput;
 
 /// What happened in a lab.
@@ -41,8 +41,15 @@ pub enum LabEvent {
     Console {
         /// Which.
         console: ConsoleId,
-        /// What.
+        /// What, without queries: they are answered here.
         bytes: Vec<u8>,
+    },
+    /// A terminal has another size.
+    Resized {
+        /// Which.
+        console: ConsoleId,
+        /// The size.
+        size: Size,
     },
     /// The guest sent a frame.
     Frame {
@@ -137,7 +144,7 @@ pub struct Lab {
     pub(crate) guest: Guest,
     pacer: Option<Pacer>,
     condition: Condition,
-    consoles: BTreeMap<ConsoleId, Scrollback>,
+    consoles: BTreeMap<ConsoleId, Terminal>,
     events: VecDeque<LabEvent>,
     /// Whoever keeps what happens here.
     recorders: Recorders,
@@ -147,7 +154,8 @@ pub struct Lab {
     pending_is_recorded: bool,
     /// What has left the machine and is in no recording yet, so that nobody was shown it.
     unshown: VecDeque<Output>,
-    /// What the guest's agent is told, and when: unpaced, all of it has its time.
+    /// What terminals answer and the guest's agent is told, and when: unpaced, all of it has its
+    /// time.
     held: VecDeque<(Instant, Input)>,
     /// Virtual time is held by whoever runs the lab.
     still: bool,
@@ -171,7 +179,7 @@ impl Lab {
         Lab {
             guest: Guest::new(&config.ports, config.consoles),
             machine,
-            consoles: consoles.map(|console| (console, Scrollback::default())).collect(),
+            consoles: consoles.map(|console| (console, Terminal::default())).collect(),
             config,
             pacer: None,
             condition: Condition::Running,
@@ -225,25 +233,29 @@ impl Lab {
         hvcs.copied().chain([ConsoleId::Serial]).collect()
     }
 
-    /// A terminal's recent output, if the machine has the terminal.
-    pub fn console(&self, console: ConsoleId) -> Option<&Scrollback> {
+    /// A terminal, if the machine has it.
+    pub fn console(&self, console: ConsoleId) -> Option<&Terminal> {
         self.consoles.get(&console)
     }
 
     /// Gives terminals and ports what a recording says of them.
     pub(crate) fn restore(&mut self, derived: &Derived) {
-        for screen in &derived.screens {
-            if let Some(place) = self.consoles.get_mut(&screen.console) {
-                *place = Scrollback::restored(screen);
-            }
-        }
+        self.restore_screens(derived);
         let saved = GuestSaved { open: derived.open_ports.clone() };
         self.guest.restore(saved, self.machine.now());
     }
 
+    fn restore_screens(&mut self, derived: &Derived) {
+        for screen in &derived.screens {
+            if let Some(place) = self.consoles.get_mut(&screen.console) {
+                *place = Terminal::restored(screen);
+            }
+        }
+    }
+
     /// Terminals show nothing, as when a machine is switched on.
     pub(crate) fn forget_screens(&mut self) {
-        self.consoles.values_mut().for_each(|console| *console = Scrollback::default());
+        self.consoles.values_mut().for_each(|console| *console = Terminal::default());
     }
 
     /// Takes the next event.
@@ -320,6 +332,12 @@ impl Lab {
                 || self.recorders.trouble().is_some())
     }
 
+    /// Whether everything that was put in is in all recordings, where the end of this process does
+    /// not lose it.
+    pub(crate) fn is_written(&self) -> bool {
+        self.pending.is_empty() && self.recorders.have_all()
+    }
+
     /// Tries again to write what a recording lacks; true if the machine can go on.
     pub fn retry(&mut self, wall_ns: u64) -> bool {
         let (condition, events) = (self.condition.clone(), self.events.len());
@@ -353,16 +371,10 @@ impl Lab {
 
     /// Records the machine from now on.
     pub(crate) fn record(&mut self, recorder: Recorder) {
-        let consoles = &self.consoles;
+        let (consoles, guest) = (&self.consoles, &self.guest);
         self.recorders.add(recorder, || {
-            let mut screens = Screens::new();
-            for (&console, shown) in consoles {
-                if let Some(Size { columns, rows }) = shown.size() {
-                    screens.event(&Event::Input(Input::Resize { console, columns, rows }));
-                }
-                screens.output(&Output::Console { console, bytes: shown.bytes() });
-            }
-            screens
+            let screens = consoles.iter().map(|(&console, shown)| shown.save(console)).collect();
+            Screens::from_derived(&Derived { screens, open_ports: guest.save().open })
         });
     }
 

@@ -6,11 +6,12 @@
 //! `process`, and what is said to it in `protocol`.
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use stackvm_timeline::timeline::OpenError;
 use thiserror::Error;
 
 use crate::client::{ClientError, Connection};
@@ -18,14 +19,19 @@ use crate::protocol::StopReason;
 use crate::protocol::{AfterSave, Command, Event, Info, Power, Reply, State};
 use crate::sandbox::Sandbox;
 
+mod labels;
 mod left;
 pub mod names;
+mod past;
 pub(crate) mod spawn;
 pub mod spec;
+mod trash;
 mod twins;
 
 pub(crate) use left::{Left, left};
+pub use past::Marker;
 pub use spec::{Access, DiskSpec, FirmwareSpec, Lifetime, MachineSpec, Network, Source, StartFrom};
+pub use trash::Trashed;
 
 /// Longest name of a machine.
 pub const NAME_BYTES_MAX: usize = 63;
@@ -97,6 +103,24 @@ pub enum MachinesError {
         /// The end of its log, if it has one.
         log: String,
     },
+    /// Its journal cannot be read.
+    #[error(transparent)]
+    Journal(#[from] OpenError),
+    /// It has not been there at that instant.
+    #[error("machine {id:?} has not been at {at}: its journal is from {begin} to {end}")]
+    Never {
+        /// The machine.
+        id: String,
+        /// When.
+        at: stackvm_machine::Instant,
+        /// When its journal begins.
+        begin: stackvm_machine::Instant,
+        /// How far it has come.
+        end: stackvm_machine::Instant,
+    },
+    /// It is not kept, so nothing is known of its past.
+    #[error("machine {0:?} is not kept, so it has no past; only those with a name have")]
+    NoPast(String),
     /// A file or folder cannot be used.
     #[error("could not {what} {}", path.display())]
     Io {
@@ -180,6 +204,13 @@ pub struct Machines {
     sandbox: Sandbox,
 }
 
+impl Listed {
+    /// What people call it.
+    pub fn label(&self) -> &str {
+        self.spec.label.as_deref().unwrap_or(&self.spec.name)
+    }
+}
+
 impl Machines {
     /// Those below `data` (an absolute path; see the command line for where it is).
     ///
@@ -243,7 +274,7 @@ impl Machines {
     /// # Errors
     /// [`MachinesError::Io`], [`MachinesError::TooMany`].
     pub fn free_name(&self) -> Result<String, MachinesError> {
-        let taken = self.names()?;
+        let taken = self.taken()?;
         let seed = names::random_seed();
         let mut candidates = names::candidates(seed);
         candidates.find(|name| !taken.contains(name)).ok_or(MachinesError::TooMany)
@@ -255,9 +286,14 @@ impl Machines {
     /// [`MachinesError::Start`] with the lab's words when it cannot be started (bad kernel, missing
     /// disk, port taken …), or another of [`MachinesError`].
     pub fn create(&self, spec: &MachineSpec) -> Result<Started, MachinesError> {
+        let naming = self.naming()?;
+        if let Some(label) = &spec.label {
+            self.check_label(label, &spec.name)?;
+        }
         let folder = self.make_folder(&spec.name)?;
         let started = self.lock(&spec.name).and_then(|lock| {
             self.write_spec(spec, SPEC_FILE)?;
+            drop(naming);
             spawn::start(&folder, &spec.name, lock, self.sandbox)
         });
         if started.is_err() {
@@ -377,6 +413,9 @@ impl Machines {
     fn make_folder(&self, name: &str) -> Result<PathBuf, MachinesError> {
         check_name(name)?;
         self.check_room()?;
+        if self.labelled(name)?.is_some() {
+            return Err(MachinesError::Exists(name.to_owned()));
+        }
         let folder = self.machine_folder(name);
         // Guests' memory and disks are nobody else's business.
         match fs::DirBuilder::new().mode(0o700).create(&folder) {
@@ -408,7 +447,7 @@ impl Machines {
         if folder.is_dir() {
             return Ok(folder);
         }
-        let suggestion = names::nearest(name, &self.names()?);
+        let suggestion = names::nearest(name, &self.taken()?);
         Err(MachinesError::Unknown { name: name.to_owned(), suggestion })
     }
 
@@ -417,7 +456,10 @@ impl Machines {
     }
 
     fn write_spec(&self, spec: &MachineSpec, file: &str) -> Result<(), MachinesError> {
-        write_spec(&self.machine_folder(&spec.name).join(file), spec)
+        let folder = self.machine_folder(&spec.name);
+        let is_spec = file == SPEC_FILE;
+        let path = if is_spec { spec::place(&folder) } else { folder.join(file) };
+        write_spec(&path, spec)
     }
 
     /// Takes the lock that a lab holds while it runs.
@@ -481,9 +523,17 @@ pub fn check_name(name: &str) -> Result<(), MachinesError> {
     }
 }
 
+/// Writes a spec so that whoever reads it sees the old one or the new one.
 fn write_spec(path: &Path, spec: &MachineSpec) -> Result<(), MachinesError> {
-    let text = serde_json::to_vec_pretty(spec).map_err(io::Error::from);
-    text.and_then(|text| fs::write(path, text)).map_err(io_error("write", path))
+    let mut aside = path.as_os_str().to_owned();
+    aside.push(".part");
+    let write = || -> io::Result<()> {
+        let mut file = File::create(&aside)?;
+        file.write_all(&serde_json::to_vec_pretty(spec)?)?;
+        file.sync_all()?;
+        fs::rename(&aside, path)
+    };
+    write().map_err(io_error("write", path))
 }
 
 /// Locks a file, creating it; `None` when another process has it locked.

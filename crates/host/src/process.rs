@@ -19,7 +19,7 @@ use std::time::{Duration, Instant as WallInstant, SystemTime};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use signal_hook::SigId;
-use stackvm_machine::Input;
+use stackvm_machine::{ConsoleId, Input};
 
 use crate::exec::ExecKey;
 use crate::lab::{Actor, Lab, LabEvent, Step};
@@ -37,9 +37,11 @@ mod recording;
 mod requests;
 pub mod scripted;
 mod start;
+mod typing;
 
 use clients::{CLIENTS_MAX, Client, ClientId};
 use fork::{Fork, Fresh};
+use typing::Typing;
 
 /// How long a new lab waits for somebody to look before it runs: a short program must not be over,
 /// and the lab gone, before its starter has connected.
@@ -92,6 +94,8 @@ struct Process {
     /// Who waits for the agent to have done something.
     controls: BTreeMap<u64, (ClientId, Tag)>,
     control_count: u64,
+    /// Who typed what, so that nothing is typed twice.
+    typing: Typing,
     state: State,
     started: WallInstant,
     /// Virtual time stands still for a client that does not read.
@@ -114,7 +118,9 @@ struct Process {
 
 impl Process {
     fn run(mut self) -> ExitCode {
-        self.state = State::Running;
+        if self.fresh.is_none() {
+            self.state = State::Running;
+        }
         start::tell_starter(&start::ready());
         let reason = loop {
             self.fork_when_quiet();
@@ -124,6 +130,7 @@ impl Process {
                 break reason;
             }
             self.answer_recordings();
+            self.answer_typed();
             self.clients.iter_mut().for_each(Client::flush);
             self.forget_gone();
             if let Some(reason) = self.wait_and_take(step, due) {
@@ -190,6 +197,9 @@ impl Process {
                     for client in &mut self.clients {
                         client.send_console(console, &event, count);
                     }
+                }
+                LabEvent::Resized { console, size } => {
+                    self.tell_attached(console, &Event::Resized { console, size });
                 }
                 LabEvent::Frame { bytes, .. } => self.send_frame(&bytes),
                 LabEvent::Guest(event) => {
@@ -333,6 +343,11 @@ impl Process {
 
     fn tell_all(&mut self, event: &Event) {
         self.clients.iter_mut().for_each(|client| client.send(event));
+    }
+
+    fn tell_attached(&mut self, console: ConsoleId, event: &Event) {
+        let attached = self.clients.iter_mut().filter(|client| client.attached.contains(&console));
+        attached.for_each(|client| client.send(event));
     }
 
     fn set_state(&mut self, state: State) {

@@ -19,7 +19,7 @@ use stackvm_images::{Cancel, Cancelled, Image};
 use stackvm_machine::digest::Digest;
 use stackvm_machine::memory::PageIndex;
 use stackvm_machine::persist::{DETERMINISM_VERSION, PROFILE};
-use stackvm_machine::{ConsoleId, Frozen, MachineConfig, RestoreError, StateTrees};
+use stackvm_machine::{Frozen, MachineConfig, RestoreError, StateTrees};
 use stackvm_store::{PackError, PackSet, ReadError, tree};
 use stackvm_timeline::Keyframe;
 use stackvm_timeline::screen::Derived;
@@ -36,7 +36,7 @@ mod files;
 mod tests;
 
 /// Raised when prompts are made or kept in another way.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 /// Most prompts that are kept; the one that was not used for longest goes first.
 const PROMPTS_MAX: usize = 8;
 /// How often another process that makes the same prompt is looked at.
@@ -119,9 +119,7 @@ struct Meta {
     ram: Vec<(PageIndex, u32)>,
     /// Which block of each disk is which page of the file.
     disks: Vec<Vec<(u64, u32)>>,
-    /// What the terminals wrote, as far as it is kept.
-    terminals: Vec<(ConsoleId, Vec<u8>)>,
-    /// What they show, and the open ports.
+    /// What the terminals show, and the open ports.
     derived: Derived,
     standby: Option<StandbySaved>,
     keyframe: Keyframe,
@@ -138,11 +136,6 @@ impl Prompt {
     /// What its terminals show, and its open ports.
     pub fn derived(&self) -> &Derived {
         &self.meta.derived
-    }
-
-    /// What its terminals wrote last.
-    pub(crate) fn terminals(&self) -> &[(ConsoleId, Vec<u8>)] {
-        &self.meta.terminals
     }
 
     pub(crate) fn standby(&self) -> Option<StandbySaved> {

@@ -19,7 +19,7 @@ use thiserror::Error;
 use crate::sandbox::Sandbox;
 
 /// Version of the protocol; the two sides must have the same one.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 /// Most bytes in a frame, without its length.
 pub const FRAME_BYTES_MAX: usize = 1 << 20;
 /// Most bytes of terminal or command data in one message.
@@ -27,8 +27,15 @@ pub const DATA_BYTES_MAX: usize = 64 << 10;
 /// Bytes of standard input that a client may send for a new command before any
 /// [`Event::ExecCredit`].
 pub const EXEC_CREDIT_BYTES: usize = 256 << 10;
-/// Bytes of each terminal's past output that the lab keeps for those who attach later.
-pub const SCROLLBACK_BYTES: usize = 64 << 10;
+/// Most lines above its screen that a terminal keeps, and a [`Picture`] has.
+pub const HISTORY_LINES_MAX: u32 = stackvm_timeline::limits::HISTORY_LINES_MAX as u32;
+/// Most bytes of a [`Picture`]'s lines and screen together; older lines give way.
+pub const PICTURE_BYTES_MAX: usize = 100 << 10;
+/// Longest name of somebody who types, in bytes.
+pub const NAME_BYTES_MAX: usize = 200;
+/// Sources of numbered inputs that a lab remembers; of more, the one that was quiet for longest is
+/// forgotten.
+pub const SOURCES_MAX: usize = 4096;
 /// Most arguments and most environment entries of a command, each.
 pub const EXEC_ARGUMENTS_MAX: usize = 4096;
 /// Most bytes of a command's arguments and environment together.
@@ -49,6 +56,25 @@ pub struct Size {
     pub columns: u16,
     /// Rows.
     pub rows: u16,
+}
+
+/// Where numbered inputs come from: one page of one person.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+pub struct SourceId(pub [u8; 16]);
+
+/// What a terminal shows, drawn from its screen model: whatever the guest wrote, these are only
+/// characters, colours, cursor movements, modes and a window's title.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Picture {
+    /// The terminal's size.
+    pub size: Size,
+    /// Lines above the screen, the oldest first, each ended by `\r\n`, with colours.
+    pub history: Vec<u8>,
+    /// Draws the screen, cursor, modes and title included, below `history` on an empty terminal of this
+    /// size; empty if the guest never wrote to it.
+    pub screen: Vec<u8>,
+    /// The instant at which it was taken, in ticks.
+    pub instant_ticks: u64,
 }
 
 /// What a client sends.
@@ -75,12 +101,47 @@ pub enum Command {
         /// Which terminal.
         console: ConsoleId,
     },
+    /// What a terminal shows, for drawing it; answered by [`Reply::Picture`], which stands among the
+    /// terminal's output exactly where it was taken.
+    Look {
+        /// Which terminal.
+        console: ConsoleId,
+        /// No lines that were written before this instant, in ticks, except those on the screen.
+        since_ticks: u64,
+        /// At most so many lines above the screen.
+        lines_max: u32,
+    },
+    /// The text of a terminal's screen, for a small picture; answered by [`Reply::Text`].
+    Text {
+        /// Which terminal.
+        console: ConsoleId,
+    },
     /// Type at a terminal.
     Type {
         /// Which terminal.
         console: ConsoleId,
         /// At most [`DATA_BYTES_MAX`].
         bytes: Vec<u8>,
+    },
+    /// Type at a terminal for somebody, once: a number that is not above the last one of its source
+    /// was applied before and is not again. Always answered, when the input is in the machine's
+    /// journal, or was before.
+    TypeOnce {
+        /// Which terminal.
+        console: ConsoleId,
+        /// At most [`DATA_BYTES_MAX`].
+        bytes: Vec<u8>,
+        /// Who typed, for recordings; at most [`NAME_BYTES_MAX`].
+        name: String,
+        /// Whose numbers these are: unguessable, so that nobody uses up another's.
+        source: SourceId,
+        /// Counts up within the source.
+        number: u64,
+    },
+    /// The last number of a source that was applied; answered by [`Reply::Applied`].
+    Applied {
+        /// Which.
+        source: SourceId,
     },
     /// A terminal has a new size.
     Resize {
@@ -277,6 +338,20 @@ pub enum Event {
         /// How many.
         bytes: u64,
     },
+    /// A terminal has another size now; to those attached to it.
+    Resized {
+        /// Which terminal.
+        console: ConsoleId,
+        /// The size.
+        size: Size,
+    },
+    /// Somebody typed at a terminal; to those attached to it, when it is another one than before.
+    Typed {
+        /// Which terminal.
+        console: ConsoleId,
+        /// Who.
+        name: String,
+    },
     /// A command wrote something.
     ExecOutput {
         /// Which command.
@@ -350,10 +425,24 @@ pub enum Reply {
     },
     /// For [`Command::Attach`]: the terminal's output follows.
     Attached {
-        /// The terminal's recent output, at most [`SCROLLBACK_BYTES`].
-        scrollback: Vec<u8>,
+        /// What the terminal shows, with the lines above it.
+        picture: Picture,
         /// Its size, if anyone has set one.
         size: Option<Size>,
+    },
+    /// For [`Command::Look`].
+    Picture(Picture),
+    /// For [`Command::Text`].
+    Text {
+        /// The screen's lines from the top, without the blanks at their ends; no control characters.
+        lines: Vec<String>,
+        /// Row and column of the cursor, from 0, if it is visible.
+        cursor: Option<(u16, u16)>,
+    },
+    /// For [`Command::Applied`].
+    Applied {
+        /// The number, 0 if the source is not known.
+        number: u64,
     },
     /// For [`Command::Info`].
     Info(Box<Info>),

@@ -67,6 +67,11 @@ impl Recorders {
         self.list.iter().all(|recorder| !recorder.keyframes.is_busy())
     }
 
+    /// Whether nothing waits for a recording to begin.
+    pub(crate) fn have_all(&self) -> bool {
+        self.list.iter().all(Recorder::has_all)
+    }
+
     /// Why a recording of everything could not begin yet; the machine must not go on.
     pub(crate) fn trouble(&self) -> Option<&str> {
         self.list.iter().find_map(|recorder| recorder.trouble.as_deref())

@@ -1,205 +1,291 @@
-//! Who may use the machine: one-time tokens, which a person carries in a link, and the sessions they
-//! are exchanged for, which a browser carries in a cookie. All in memory: a restart ends them.
+//! Who somebody is, and what they are to a machine: one-time tokens, which the owner carries in a
+//! link; sessions, which a browser carries in a cookie and programs and frames on other sites as a
+//! bearer; and the [`Grant`] that follows from both.
+//!
+//! Tokens live in memory, sessions in the catalog: a browser that is in stays in when the server is
+//! started again. What a role may do is `rights`'.
 
 use std::collections::VecDeque;
-use std::hint::black_box;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+use argon2::password_hash::phc::PasswordHash;
+use argon2::{Argon2, PasswordHasher, PasswordVerifier};
+use axum::http::{HeaderMap, header};
+use stackvm_catalog::ids::{Secret, SecretHash, SessionId};
+use stackvm_catalog::rows::{SessionRow, ShareRow};
+use stackvm_catalog::{Catalog, CatalogError};
+use tokio::sync::Semaphore;
+
+use crate::clock::unix_ms;
+use crate::grant::Grant;
+use crate::problem::Problem;
+use crate::protocol::Gone;
+use crate::rights::Role;
+use crate::rooms::names;
 
 /// Links given out and not yet used; a further one makes the oldest void.
 const TOKENS_MAX: usize = 16;
-/// Browsers that are in; a further one puts the oldest out.
-const SESSIONS_MAX: usize = 64;
-/// Exchanges at once, and how long until one more is allowed.
-const EXCHANGES_MAX: u32 = 20;
-const EXCHANGE_INTERVAL: Duration = Duration::from_millis(200);
-
-/// 256 random bits: not to be guessed, at any rate a loopback can offer.
-struct Secret([u8; 32]);
+/// A session that nobody used for so long is over.
+const SESSION_MS: u64 = 90 * 24 * 3600 * 1000;
+/// Passwords that are hashed at once: each takes 19 MiB for a moment.
+const HASHES_MAX: usize = 2;
 
 /// Tokens and sessions of one server.
 pub(crate) struct Access {
+    catalog: Arc<dyn Catalog>,
     cookie_name: String,
-    inner: Mutex<Inner>,
+    tokens: Mutex<VecDeque<Token>>,
+    /// The owner's programs on this computer; its secret is in a file that only they can read.
+    door: (SecretHash, SessionRow),
+    hashes: Semaphore,
 }
 
-struct Inner {
-    tokens: VecDeque<Secret>,
-    sessions: VecDeque<Secret>,
-    exchanges: u32,
-    refilled: Instant,
-}
-
-/// Why a token was not exchanged.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Refusal {
-    /// Never given out, or used already.
-    Unknown,
-    /// Too many attempts; a later one may succeed.
-    TooMany,
+struct Token {
+    hash: SecretHash,
+    ends: Instant,
 }
 
 impl Access {
-    /// `instance` tells the cookies of several servers on one host apart: browsers keep cookies by
-    /// host name and ignore the port.
-    pub(crate) fn new(instance: &str) -> Access {
-        let inner = Inner {
-            tokens: VecDeque::new(),
-            sessions: VecDeque::new(),
-            exchanges: EXCHANGES_MAX,
-            refilled: Instant::now(),
+    /// `door`: what the owner's programs on this computer present.
+    pub(crate) fn new(catalog: Arc<dyn Catalog>, door: &Secret) -> Result<Access, getrandom::Error> {
+        let now = unix_ms();
+        let session = SessionRow {
+            id: SessionId::random()?,
+            secret: door.hash(),
+            owner: Some(catalog.owner()),
+            name: "Owner".to_owned(),
+            hue: 0,
+            created_unix_ms: now,
+            seen_unix_ms: now,
         };
-        Access { cookie_name: format!("stackvm_{instance}"), inner: Mutex::new(inner) }
+        // Browsers keep cookies by host name and ignore the port: the name tells several servers
+        // on one host apart.
+        let cookie_name = format!("stackvm_{}", catalog.instance());
+        let hashes = Semaphore::new(HASHES_MAX);
+        Ok(Access { catalog, cookie_name, tokens: Mutex::default(), door: (door.hash(), session), hashes })
     }
 
-    /// A new token, in hexadecimal.
-    pub(crate) fn mint(&self) -> Result<String, getrandom::Error> {
+    /// A new token, in hexadecimal, that is good once and for so long.
+    pub(crate) fn mint(&self, lifetime: Duration) -> Result<String, getrandom::Error> {
         let secret = Secret::random()?;
-        let token = secret.hex();
-        keep(&mut self.lock().tokens, secret, TOKENS_MAX);
-        Ok(token)
+        let mut tokens = self.lock();
+        tokens.push_back(Token { hash: secret.hash(), ends: Instant::now() + lifetime });
+        if tokens.len() > TOKENS_MAX {
+            tokens.pop_front();
+        }
+        Ok(secret.hex())
     }
 
-    /// Takes a token, which is void from now on, and returns the `Set-Cookie` of a new session.
-    pub(crate) fn exchange(&self, token: &str) -> Result<String, Refusal> {
-        let mut inner = self.lock();
-        // A neighbour (any other user of this host) may try tokens or just keep the server busy.
-        if !inner.spend_exchange() {
-            return Err(Refusal::TooMany);
+    /// Takes a token, which is void from now on; false if there is none like it.
+    pub(crate) fn redeem(&self, token: &str) -> bool {
+        let (hash, now) = (SecretHash::of(token), Instant::now());
+        let mut tokens = self.lock();
+        tokens.retain(|token| token.ends > now);
+        let place = tokens.iter().position(|token| token.hash == hash);
+        place.and_then(|place| tokens.remove(place)).is_some()
+    }
+
+    /// Who sends a request with these headers. Where there is a bearer, cookies do not count: a
+    /// frame on another site must not become more than it was given.
+    pub(crate) async fn visitor(&self, headers: &HeaderMap) -> Result<Option<SessionRow>, CatalogError> {
+        if let Some(value) = headers.get(header::AUTHORIZATION) {
+            let bearer = value.to_str().ok().and_then(|text| text.strip_prefix("Bearer "));
+            return match bearer {
+                Some(secret) => self.bearer(secret).await,
+                None => Ok(None),
+            };
         }
-        let place = inner.tokens.iter().position(|known| known.is(token));
-        let place = place.ok_or(Refusal::Unknown)?;
-        // Without randomness nobody gets in; the token stays good for another attempt.
-        let session = Secret::random().map_err(|_| Refusal::TooMany)?;
-        inner.tokens.remove(place);
+        for secret in self.cookies(headers) {
+            if let Some(session) = self.known(SecretHash::of(secret)).await? {
+                return Ok(Some(session));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whose bearer this is.
+    pub(crate) async fn bearer(&self, secret: &str) -> Result<Option<SessionRow>, CatalogError> {
+        let hash = SecretHash::of(secret);
+        if hash == self.door.0 {
+            return Ok(Some(self.door.1.clone()));
+        }
+        self.known(hash).await
+    }
+
+    /// Whether these are the owner's programs on this computer: no row of the catalog has them.
+    pub(crate) fn is_door(&self, session: &SessionRow) -> bool {
+        session.id == self.door.1.id
+    }
+
+    /// A new session, and its secret; an owner's or a guest's.
+    pub(crate) async fn begin(&self, whose: Role) -> Result<(SessionRow, Secret), Problem> {
+        let secret = Secret::random()?;
+        let (name, hue) = names::propose(getrandom::u64()?);
+        let now = unix_ms();
+        let session = SessionRow {
+            id: SessionId::random()?,
+            secret: secret.hash(),
+            owner: (whose == Role::Owner).then(|| self.catalog.owner()),
+            name,
+            hue,
+            created_unix_ms: now,
+            seen_unix_ms: now,
+        };
+        self.catalog.add_session(&session).await?;
+        Ok((session, secret))
+    }
+
+    /// What makes a browser present a secret from now on; one that came over TLS does not go out
+    /// without.
+    pub(crate) fn cookie(&self, secret: &Secret, line: Line) -> String {
+        self.set_cookie(&secret.hex(), SESSION_MS / 1000, line)
+    }
+
+    /// What makes a browser forget it.
+    pub(crate) fn no_cookie(&self, line: Line) -> String {
+        self.set_cookie("", 0, line)
+    }
+
+    /// What a session is to a machine that was made then; else why it is nothing to it. Links that
+    /// are older than the machine were to another one of its name.
+    pub(crate) async fn grant(
+        &self,
+        session: &SessionRow,
+        machine: &str,
+        made_unix_ms: u64,
+    ) -> Result<Result<Grant, Gone>, CatalogError> {
+        if session.owner.is_some() {
+            return Ok(Ok(owners(session, machine)));
+        }
+        let mut shares = self.catalog.grants(session.id).await?;
+        shares.retain(|share| share.created_unix_ms >= made_unix_ms);
+        Ok(best(session, machine, &shares, unix_ms()))
+    }
+
+    /// The PHC string of a password.
+    pub(crate) async fn hash_password(&self, password: String) -> Result<String, Problem> {
+        let hash = self.hashing(move || {
+            Argon2::default().hash_password(password.as_bytes()).map(|hash| hash.to_string())
+        });
+        hash.await?.map_err(|error| Problem::unavailable(&error))
+    }
+
+    /// Whether this is the password.
+    pub(crate) async fn is_password(&self, password: String, hash: String) -> Result<bool, Problem> {
+        self.hashing(move || {
+            let hash = PasswordHash::new(&hash);
+            hash.is_ok_and(|hash| {
+                Argon2::default().verify_password(password.as_bytes(), &hash).is_ok()
+            })
+        })
+        .await
+    }
+
+    async fn hashing<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Problem> {
+        let _turn = self.hashes.acquire().await.map_err(|error| Problem::unavailable(&error))?;
+        tokio::task::spawn_blocking(work).await.map_err(|error| Problem::unavailable(&error))
+    }
+
+    async fn known(&self, hash: SecretHash) -> Result<Option<SessionRow>, CatalogError> {
+        let Some(session) = self.catalog.session(hash).await? else { return Ok(None) };
+        let now = unix_ms();
+        if now.saturating_sub(session.seen_unix_ms) > SESSION_MS {
+            self.catalog.end_session(session.id).await?;
+            return Ok(None);
+        }
+        self.catalog.see_session(session.id, now).await?;
+        Ok(Some(session))
+    }
+
+    fn cookies<'a>(&self, headers: &'a HeaderMap) -> impl Iterator<Item = &'a str> {
+        let values = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+        let pairs = values.flat_map(|value| value.split(';'));
+        let pairs = pairs.filter_map(|cookie| cookie.trim().split_once('='));
+        let own = pairs.filter(|(name, _)| *name == self.cookie_name).map(|(_, value)| value);
+        // A hostile page on a sibling host may have set more of them; one is ours.
+        own.take(4).collect::<Vec<_>>().into_iter()
+    }
+
+    fn set_cookie(&self, value: &str, seconds: u64, line: Line) -> String {
+        let secure = if line == Line::Tls { "; Secure" } else { "" };
         // HttpOnly: a script that got into the page cannot carry the session away. Strict: no other
         // site's page can use it. The path keeps it from most of what other servers on this host,
         // which share the cookie's host name, would be sent.
-        let cookie =
-            format!("{}={}; Path=/api; HttpOnly; SameSite=Strict", self.cookie_name, session.hex());
-        keep(&mut inner.sessions, session, SESSIONS_MAX);
-        Ok(cookie)
+        format!(
+            "{}={value}; Path=/api; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}",
+            self.cookie_name
+        )
     }
 
-    /// Whether one of a request's cookies is a session of this server.
-    pub(crate) fn admits<'a>(&self, cookie_headers: impl Iterator<Item = &'a str>) -> bool {
-        let inner = self.lock();
-        cookie_headers
-            .flat_map(|header| header.split(';'))
-            .filter_map(|cookie| cookie.trim().split_once('='))
-            .filter(|(name, _)| *name == self.cookie_name)
-            .any(|(_, value)| inner.sessions.iter().any(|session| session.is(value)))
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, VecDeque<Token>> {
+        self.tokens.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Inner {
-    fn spend_exchange(&mut self) -> bool {
-        let intervals = self.refilled.elapsed().as_millis() / EXCHANGE_INTERVAL.as_millis();
-        if intervals > 0 {
-            let earned = u32::try_from(intervals).unwrap_or(EXCHANGES_MAX);
-            self.exchanges = self.exchanges.saturating_add(earned).min(EXCHANGES_MAX);
-            self.refilled = Instant::now();
-        }
-        let is_allowed = self.exchanges > 0;
-        self.exchanges -= u32::from(is_allowed);
-        is_allowed
+/// What a request came over.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Line {
+    Plain,
+    Tls,
+}
+
+fn owners(session: &SessionRow, machine: &str) -> Grant {
+    Grant {
+        session: session.id,
+        machine: machine.to_owned(),
+        name: session.name.clone(),
+        hue: session.hue,
+        role: Role::Owner,
+        share: None,
+        past_from_ns: 0,
+        past_from_unix_ms: 0,
+        expires_unix_ms: None,
     }
 }
 
-impl Secret {
-    fn random() -> Result<Secret, getrandom::Error> {
-        let mut bytes = [0; 32];
-        getrandom::fill(&mut bytes)?;
-        Ok(Secret(bytes))
-    }
-
-    fn hex(&self) -> String {
-        self.0.iter().map(|byte| format!("{byte:02x}")).collect()
-    }
-
-    /// Compares in a time that does not depend on where the difference is: a neighbour who measures
-    /// answers learns nothing of a secret's beginning.
-    fn is(&self, text: &str) -> bool {
-        let own = self.hex();
-        if own.len() != text.len() {
-            return false;
-        }
-        let difference = own.bytes().zip(text.bytes()).fold(0, |sum, (a, b)| sum | (a ^ b));
-        black_box(difference) == 0
-    }
+/// The best of the links to a machine that a session has opened: the highest role, and of those the
+/// one that shows most of the past.
+fn best(session: &SessionRow, machine: &str, shares: &[ShareRow], now: u64) -> Result<Grant, Gone> {
+    let to_it = || shares.iter().filter(|share| share.machine == machine);
+    let good = to_it().filter(|share| over(share, now).is_none());
+    let good = good.filter_map(|share| Some((Role::named(&share.role)?, share)));
+    let best = good.max_by_key(|(role, share)| {
+        (*role, std::cmp::Reverse(share.past_from_ns), share.expires_unix_ms.unwrap_or(u64::MAX))
+    });
+    let Some((role, share)) = best else {
+        // The newest says most.
+        return Err(to_it().find_map(|share| over(share, now)).unwrap_or(Gone::NotAdmitted));
+    };
+    let since = share.past_from_ns.map(|ns| (ns, share.created_unix_ms)).unwrap_or_default();
+    Ok(Grant {
+        session: session.id,
+        machine: machine.to_owned(),
+        name: session.name.clone(),
+        hue: session.hue,
+        role,
+        share: Some(share.id),
+        past_from_ns: since.0,
+        past_from_unix_ms: since.1,
+        expires_unix_ms: share.expires_unix_ms,
+    })
 }
 
-fn keep(secrets: &mut VecDeque<Secret>, secret: Secret, limit: usize) {
-    secrets.push_back(secret);
-    if secrets.len() > limit {
-        secrets.pop_front();
+/// Why a link is good no more.
+pub(crate) fn over(share: &ShareRow, now: u64) -> Option<Gone> {
+    if share.revoked_unix_ms.is_some() {
+        return Some(Gone::Revoked);
     }
-    assert!(secrets.len() <= limit);
+    share.expires_unix_ms.filter(|end| *end <= now).map(|_| Gone::Expired)
 }
 
 /// A short random name, in hexadecimal.
 pub(crate) fn random_name() -> Result<String, getrandom::Error> {
-    let mut bytes = [0; 8];
-    getrandom::fill(&mut bytes)?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(format!("{:016x}", getrandom::u64()?))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn cookie(set_cookie: &str) -> &str {
-        set_cookie.split(';').next().unwrap()
-    }
-
-    #[test]
-    fn a_token_opens_one_session() {
-        let access = Access::new("a");
-        let token = access.mint().unwrap();
-        let session = access.exchange(&token).unwrap();
-        assert!(
-            session.starts_with("stackvm_a=") && session.contains("; HttpOnly; SameSite=Strict")
-        );
-        assert!(access.admits([cookie(&session)].into_iter()));
-        assert!(access.admits(["theme=dark; x", &format!("b=1;{}", cookie(&session))].into_iter()));
-        assert_eq!(access.exchange(&token), Err(Refusal::Unknown));
-    }
-
-    #[test]
-    fn what_was_not_given_out_admits_nobody() {
-        let access = Access::new("a");
-        let token = access.mint().unwrap();
-        let other = Access::new("b");
-        let theirs = other.exchange(&other.mint().unwrap()).unwrap();
-        let renamed = cookie(&theirs).replace("stackvm_b", "stackvm_a");
-        for header in ["", "stackvm_a", "stackvm_a=", cookie(&theirs), &renamed] {
-            assert!(!access.admits([header].into_iter()), "{header}");
-        }
-        // A token is no session.
-        assert!(!access.admits([format!("stackvm_a={token}").as_str()].into_iter()));
-        for wrong in ["", "0", &token[1..], &token.to_uppercase().replace('0', "1")] {
-            assert_eq!(access.exchange(wrong), Err(Refusal::Unknown), "{wrong}");
-        }
-        assert!(access.exchange(&token).is_ok());
-    }
-
-    #[test]
-    fn guessing_is_slow() {
-        let access = Access::new("a");
-        let refusals: Vec<_> = (0..1000).map(|_| access.exchange("guess").unwrap_err()).collect();
-        let tried = refusals.iter().filter(|refusal| **refusal == Refusal::Unknown).count();
-        assert!((20..100).contains(&tried), "{tried} guesses were looked at");
-    }
-
-    #[test]
-    fn the_oldest_link_gives_way() {
-        let access = Access::new("a");
-        let tokens: Vec<_> = (0..=TOKENS_MAX).map(|_| access.mint().unwrap()).collect();
-        assert_eq!(access.exchange(&tokens[0]), Err(Refusal::Unknown));
-        assert!(access.exchange(&tokens[1]).is_ok());
-    }
-}
+mod tests;

@@ -27,8 +27,12 @@ const HASHED: &str = "assets/";
 /// Answers a GET for any path that is not the interface's.
 pub(crate) async fn serve(request: Request) -> Response {
     let path = request.uri().path().trim_start_matches('/');
-    if path.is_empty() || path == "index.html" {
-        return index();
+    // The pages find their way by the path themselves.
+    match path.split_once('/').map_or(path, |(first, _)| first) {
+        "" | "index.html" | "m" | "s" => return index("'none'"),
+        // Made for frames on other sites: there are no cookies, and typing needs a click.
+        "embed" => return index("*"),
+        _ => {}
     }
     let Ok(at) = PAGES.binary_search_by(|page| page.path.cmp(path)) else {
         return (StatusCode::NOT_FOUND, "no such page\n").into_response();
@@ -54,19 +58,20 @@ pub(crate) async fn serve(request: Request) -> Response {
 }
 
 /// The first page, with a nonce of its own for the style elements that the terminal makes.
-fn index() -> Response {
+/// `ancestors`: which sites may frame it.
+fn index(ancestors: &str) -> Response {
     let at = PAGES.binary_search_by(|page| page.path.cmp("index.html"));
     let text = at.ok().and_then(|at| std::str::from_utf8(PAGES[at].bytes).ok());
     let (Some(text), Ok(nonce)) = (text, random_name()) else {
-        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+        return StatusCode::SERVICE_UNAVAILABLE.into_response();
     };
     // Against whatever gets text into the page (a guest's output above all): nothing runs, loads or
     // is sent anywhere but what this server serves, and no other site may frame the page. Style
     // attributes carry a guest's 24-bit colours; they can load nothing under this policy.
     let policy = format!(
         "default-src 'none'; script-src 'self'; style-src 'self' 'nonce-{nonce}'; \
-         style-src-attr 'unsafe-inline'; img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; \
-         frame-ancestors 'none'"
+         style-src-attr 'unsafe-inline'; img-src 'self'; connect-src 'self'; base-uri 'none'; \
+         form-action 'none'; frame-ancestors {ancestors}"
     );
     let mut response = text.replace(NONCE_PLACE, &nonce).into_response();
     let headers = response.headers_mut();

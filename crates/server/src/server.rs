@@ -1,46 +1,97 @@
-//! Puts the pieces together: routes, sockets, and the life of a running server.
+//! Puts the pieces together: the life of a running server, from its sockets to their end.
 
 use std::io;
-use std::net::SocketAddr;
-use std::sync::Arc;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use axum::Router;
-use axum::extract::{DefaultBodyLimit, Query, State, WebSocketUpgrade};
-use axum::http::{HeaderMap, StatusCode, header};
-use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::middleware::from_fn_with_state;
+use stackvm_catalog::ids::Secret;
+use stackvm_catalog::{Catalog, CatalogError, SqliteCatalog};
+use stackvm_host::machines::MachinesError;
+use stackvm_host::sandbox::Sandbox;
 use thiserror::Error;
+use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::access::{Access, Refusal, random_name};
-use crate::backend::Preparation;
-use crate::conductor::conduct;
-use crate::guard::{self, Guard};
-use crate::listener::Loopback;
-use crate::protocol::CLIENT_MESSAGE_BYTES_MAX;
-use crate::room::{Names, Room};
-use crate::viewer::{self, Resume};
-use crate::{pages, protocol};
+use crate::access::{Access, random_name};
+use crate::api;
+use crate::api::types::NetworkSecurity;
+use crate::app::App;
+use crate::door::{Door, Keeper};
+use crate::guard::{self, Guard, Network};
+use crate::idempotency::Answers;
+use crate::limits::Limits;
+use crate::listener::{Loopback, Open, Peer, Sockets};
+use crate::machines::Fleet;
+use crate::problem::{Kind, Problem};
+use crate::protocol::Gone;
+use crate::reach::{Address, Reach};
+use crate::rooms::{Cut, Rooms};
+use crate::tasks::Tasks;
+use crate::tls::{self, TlsError};
 
 /// The port where nobody said another.
 pub const DEFAULT_PORT: u16 = 7333;
-/// Longest body of a request, in bytes: a token and a little air.
-const BODY_BYTES_MAX: usize = 1 << 10;
+/// How long the link that is printed first is good.
+const FIRST_LINK_LIFE: Duration = Duration::from_secs(24 * 3600);
 /// How long a closing server waits for its pages to say goodbye.
 const GOODBYE_TIME: Duration = Duration::from_secs(2);
+/// The catalog's file in the data directory.
+const CATALOG_FILE: &str = "catalog.db";
 
-/// What pages call the machine.
+/// What to serve, and how.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The machine's name.
-    pub machine: String,
-    /// What it runs, for people: `Debian 13`.
-    pub image: String,
+    /// The data directory; absolute.
+    pub data_dir: PathBuf,
+    /// Debian mirror for building images; without one, the host's own.
+    pub mirror: Option<String>,
+    /// Port of the loopback addresses.
+    pub port: Port,
+    /// Listen on this address, too.
+    pub listen: Option<OnNetwork>,
+    /// Proxies whose word about callers is believed.
+    pub proxies: Vec<Network>,
+    /// Under which address others reach this server: `https://vm.example`.
+    pub public_url: Option<String>,
+    /// This computer's address on its network, to which the owner may open the server; without
+    /// one it is looked up when it is needed.
+    pub network_address: Option<IpAddr>,
+    /// Whether labs that this server starts lock themselves in; pages say so when they do not.
+    pub sandbox: Sandbox,
 }
 
-/// Where to listen. The addresses are always the loopback's.
+/// An address that is not the loopback's.
+#[derive(Clone, Debug)]
+pub struct OnNetwork {
+    /// Where.
+    pub address: SocketAddr,
+    /// What protects it.
+    pub encryption: Encryption,
+}
+
+/// What protects a line that leaves this computer.
+#[derive(Clone, Debug)]
+pub enum Encryption {
+    /// A certificate and its key, PEM files.
+    Files {
+        /// The certificate, and those between it and its authority.
+        certificate: PathBuf,
+        /// Its key.
+        key: PathBuf,
+    },
+    /// A certificate that nobody vouches for.
+    SelfSigned,
+    /// A proxy before this server.
+    Proxy,
+    /// Nothing; every page says so.
+    None,
+}
+
+/// Which port of the loopback addresses.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Port {
     /// [`DEFAULT_PORT`], or any free one if that is taken.
@@ -66,64 +117,107 @@ pub enum ListenError {
         /// The one asked for; 0 is any.
         port: u16,
         /// Why.
+        #[source]
         source: io::Error,
     },
-    /// The system has no random numbers for the link.
+    /// The system did not give another address.
+    #[error("could not listen on {address}; give an address of this computer and a free port")]
+    Address {
+        /// The one asked for.
+        address: SocketAddr,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// This data directory has a server.
+    #[error(
+        "a server runs on {} already; `stackvm open` leads to it, `stackvm down` ends it",
+        data_dir.display()
+    )]
+    Running {
+        /// The data directory.
+        data_dir: PathBuf,
+    },
+    /// Its files cannot be written.
+    #[error("could not write to {}; check its rights and free space", data_dir.display())]
+    Door {
+        /// The data directory.
+        data_dir: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// `--public-url` is none.
+    #[error("{0}")]
+    PublicUrl(String),
+    /// No certificate.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The catalog cannot be used.
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+    /// The machines cannot be used.
+    #[error(transparent)]
+    Machines(#[from] MachinesError),
+    /// The system has no random numbers.
     #[error("no random numbers from the system: {0}")]
     Random(#[from] getrandom::Error),
 }
 
-/// A server that does not listen yet.
-pub struct Server {
-    options: Options,
-    preparation: Arc<dyn Preparation>,
-}
+/// Starts servers.
+pub struct Server;
 
 /// A server that listens, until it is shut down or dropped.
 pub struct Running {
-    /// Opens the machine in one browser, once: the token is in the fragment, which browsers do not
+    /// Makes one browser the owner's, once: the token is in the fragment, which browsers do not
     /// send, so that it is in no log.
     pub url: String,
     /// The IPv4 address and the port.
     pub addr: SocketAddr,
-    shared: Arc<Shared>,
+    pub(crate) app: Arc<App>,
+    catalog: Arc<SqliteCatalog>,
     closing: watch::Sender<bool>,
     server: JoinHandle<io::Result<()>>,
-    conductor: JoinHandle<()>,
-}
-
-struct Shared {
-    access: Access,
-    room: Arc<Room>,
-    /// Changes to put every page out; those that still can come back by themselves.
-    parting: watch::Sender<()>,
-    addr: SocketAddr,
+    _open: Vec<Open>,
+    _door: Keeper,
 }
 
 impl Server {
-    /// A server for the machine that `preparation` makes.
-    pub fn new(options: Options, preparation: impl Preparation) -> Server {
-        Server { options, preparation: Arc::new(preparation) }
-    }
-
-    /// Listens, and begins with the preparation.
+    /// Listens.
     ///
     /// # Errors
     /// See [`ListenError`].
-    pub async fn listen(self, port: Port) -> Result<Running, ListenError> {
-        let listener = bind(port).await?;
-        let addr = listener.address();
-        let names =
-            Names { run: random_name()?, machine: self.options.machine, image: self.options.image };
-        let shared = Arc::new(Shared {
-            access: Access::new(&random_name()?),
-            room: Arc::new(Room::new(names)),
-            parting: watch::channel(()).0,
-            addr,
-        });
-        let url = shared.link()?;
+    pub async fn listen(options: Options) -> Result<Running, ListenError> {
+        let data_dir = options.data_dir.clone();
+        let no_door = |source| ListenError::Door { data_dir: data_dir.clone(), source };
+        std::fs::create_dir_all(&data_dir).map_err(no_door)?;
+        let keeper = Keeper::take(&data_dir).map_err(no_door)?;
+        let keeper = keeper.ok_or_else(|| ListenError::Running { data_dir: data_dir.clone() })?;
+        let public = options.public_url.as_deref().map(Address::public);
+        let public = public.transpose().map_err(ListenError::PublicUrl)?;
+
+        let loopback = bind(options.port).await?;
+        let addr = loopback.address;
+        let (entrance, sockets, mut open) = loopback.open();
+        let reach = Arc::new(Reach::new(addr.port()));
+        if let Some(listen) = &options.listen {
+            open.push(listen_on(listen, &sockets, &reach).await?);
+        }
+        if let Some(public) = public {
+            reach.add(public);
+        }
+        let catalog = Arc::new(SqliteCatalog::open(&data_dir.join(CATALOG_FILE)).await?);
+        let secret = Secret::random()?;
+        let network = LocalNetwork::new(sockets, addr.port(), options.network_address);
+        let limits = Arc::new(Limits::new());
+        let guard = Guard { reach: reach.clone(), limits: limits.clone(), proxies: options.proxies.clone() };
+        let app = assemble(&options, catalog.clone(), &secret, (limits, reach, network))?;
+
+        let url = app.owner_link(&app.reach.local(), FIRST_LINK_LIFE)?;
+        let watched = from_fn_with_state(Arc::new(guard), guard::watch);
+        let router = api::router(app.clone()).layer(watched);
         let (closing, mut closed) = watch::channel(false);
-        let serve = axum::serve(listener, router(shared.clone()));
+        let serve = axum::serve(entrance, router.into_make_service_with_connect_info::<Peer>());
         let server = tokio::spawn(async move {
             let closed = async move {
                 // An error means that the handle is gone, which closes too.
@@ -131,51 +225,65 @@ impl Server {
             };
             serve.with_graceful_shutdown(closed).await
         });
-        let conductor = tokio::spawn(conduct(shared.room.clone(), self.preparation));
-        Ok(Running { url, addr, shared, closing, server, conductor })
+        let door = Door { port: addr.port(), pid: std::process::id(), secret: secret.hex() };
+        keeper.open(&door).map_err(no_door)?;
+        Ok(Running { url, addr, app, catalog, closing, server, _open: open, _door: keeper })
     }
 }
 
+fn assemble(
+    options: &Options,
+    catalog: Arc<dyn Catalog>,
+    secret: &Secret,
+    (limits, reach, network): (Arc<Limits>, Arc<Reach>, LocalNetwork),
+) -> Result<Arc<App>, ListenError> {
+    let run = random_name()?;
+    let data_dir = options.data_dir.clone();
+    Ok(Arc::new(App {
+        access: Access::new(catalog.clone(), secret)?,
+        answers: Answers::default(),
+        rooms: Rooms::new(data_dir.clone(), catalog.clone(), run.clone())?,
+        fleet: Fleet::open(&data_dir, options.mirror.clone(), options.sandbox)?,
+        tasks: Tasks::new(&run),
+        limits,
+        reach,
+        network,
+        down: tokio::sync::Notify::new(),
+        unsandboxed: options.sandbox == Sandbox::Off,
+        catalog,
+    }))
+}
+
 impl Running {
-    /// Another link that opens the machine in one browser, once.
+    /// Another link that makes one browser the owner's, once.
     ///
     /// # Errors
     /// The system has no random numbers.
     pub fn new_link(&self) -> Result<String, ListenError> {
-        Ok(self.shared.link()?)
+        Ok(self.app.owner_link(&self.app.reach.local(), FIRST_LINK_LIFE)?)
     }
 
-    /// Ends every page's connection; pages connect again by themselves.
-    pub fn disconnect_pages(&self) {
-        self.shared.parting.send_replace(());
+    /// Ends when the owner asks for the server's end from a page or a program.
+    pub async fn down(&self) {
+        self.app.down.notified().await;
     }
 
-    /// Says goodbye to the pages and stops listening. The machine stays as it is.
+    /// Says goodbye to the pages and stops listening. Machines stay as they are.
     pub async fn shutdown(mut self) {
+        self.app.tasks.cancel_all();
+        self.app.rooms.cut(&Cut::All(Gone::Closing));
         self.closing.send_replace(true);
-        self.disconnect_pages();
         // Whoever has not gone by then is cut off when this is dropped.
         let _ = tokio::time::timeout(GOODBYE_TIME, &mut self.server).await;
+        self.catalog.close().await;
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
         self.closing.send_replace(true);
-        self.disconnect_pages();
+        self.app.rooms.cut(&Cut::All(Gone::Closing));
         self.server.abort();
-        self.conductor.abort();
-    }
-}
-
-impl Shared {
-    fn link(&self) -> Result<String, getrandom::Error> {
-        Ok(format!("http://localhost:{}/#{}", self.addr.port(), self.access.mint()?))
-    }
-
-    fn admits(&self, headers: &HeaderMap) -> bool {
-        let cookies = headers.get_all(header::COOKIE).iter();
-        self.access.admits(cookies.filter_map(|value| value.to_str().ok()))
     }
 }
 
@@ -200,60 +308,97 @@ async fn bind(port: Port) -> Result<Loopback, ListenError> {
     }
 }
 
-fn router(shared: Arc<Shared>) -> Router {
-    let guard = Guard::new(shared.addr);
-    Router::new()
-        .route("/api/session", get(session_state).post(open_session))
-        .route("/api/link", post(make_link))
-        .route("/api/machine", get(machine))
-        .fallback(get(pages::serve))
-        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
-        .layer(axum::middleware::from_fn_with_state(guard, guard::watch))
-        .with_state(shared)
+/// Listens on an address that the owner named.
+async fn listen_on(
+    listen: &OnNetwork,
+    sockets: &Sockets,
+    reach: &Reach,
+) -> Result<Open, ListenError> {
+    let at = listen.address;
+    let failed = |source| ListenError::Address { address: at, source };
+    let listener = TcpListener::bind(at).await.map_err(failed)?;
+    let mut address = listener.local_addr().map_err(failed)?;
+    // All addresses of this computer: others know it by the one on their network.
+    if address.ip().is_unspecified() {
+        address.set_ip(crate::reach::network_address().unwrap_or(address.ip()));
+    }
+    let tls = match &listen.encryption {
+        Encryption::Files { certificate, key } => Some(tls::from_files(certificate, key)?),
+        Encryption::SelfSigned => Some(tls::self_signed(&[address.ip()])?),
+        Encryption::Proxy | Encryption::None => None,
+    };
+    // What is behind a proxy is reached under the proxy's name.
+    if !matches!(listen.encryption, Encryption::Proxy) {
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        reach.add(Address::listened(address, scheme));
+    }
+    Ok(sockets.open(listener, tls))
 }
 
-/// Whether this browser is in: 204 or 401.
-async fn session_state(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> StatusCode {
-    if shared.admits(&headers) { StatusCode::NO_CONTENT } else { StatusCode::UNAUTHORIZED }
+/// The door to the local network, which the owner opens and closes while the server runs.
+pub(crate) struct LocalNetwork {
+    sockets: Sockets,
+    port: u16,
+    known: Option<IpAddr>,
+    open: Mutex<Option<(Address, Open)>>,
 }
 
-/// Exchanges the token in the body for a session.
-async fn open_session(State(shared): State<Arc<Shared>>, token: String) -> Response {
-    match shared.access.exchange(&token) {
-        Ok(cookie) => (StatusCode::NO_CONTENT, [(header::SET_COOKIE, cookie)]).into_response(),
-        Err(Refusal::Unknown) => StatusCode::FORBIDDEN.into_response(),
-        Err(Refusal::TooMany) => StatusCode::TOO_MANY_REQUESTS.into_response(),
+impl LocalNetwork {
+    fn new(sockets: Sockets, port: u16, known: Option<IpAddr>) -> LocalNetwork {
+        LocalNetwork { sockets, port, known, open: Mutex::new(None) }
     }
-}
 
-/// A link for another browser, as text.
-async fn make_link(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Response {
-    if !shared.admits(&headers) {
-        return StatusCode::UNAUTHORIZED.into_response();
+    fn address(&self) -> Option<IpAddr> {
+        self.known.or_else(crate::reach::network_address)
     }
-    match shared.link() {
-        Ok(link) => link.into_response(),
-        Err(_) => StatusCode::SERVICE_UNAVAILABLE.into_response(),
-    }
-}
 
-/// The machine's WebSocket; see [`protocol`].
-async fn machine(
-    State(shared): State<Arc<Shared>>,
-    Query(resume): Query<Resume>,
-    headers: HeaderMap,
-    upgrade: WebSocketUpgrade,
-) -> Response {
-    if !shared.admits(&headers) {
-        return StatusCode::UNAUTHORIZED.into_response();
+    /// Whether there is a network, and the door is closed.
+    pub(crate) fn can_open(&self) -> bool {
+        self.address().is_some() && self.lock().is_none()
     }
-    let parting = shared.parting.subscribe();
-    upgrade
-        // A browser sends little; whoever sends more than this at once is not one of our pages.
-        .max_message_size(CLIENT_MESSAGE_BYTES_MAX)
-        .max_frame_size(CLIENT_MESSAGE_BYTES_MAX)
-        .max_write_buffer_size(4 * protocol::OUTPUT_BYTES_MAX)
-        .on_upgrade(async move |socket| {
-            viewer::serve(socket, &shared.room, resume, parting).await;
-        })
+
+    pub(crate) async fn open(&self, reach: &Reach, with: NetworkSecurity) -> Result<(), Problem> {
+        let none = || {
+            let detail = "this computer is on no network";
+            Problem::new(Kind::Conflict, detail, "Connect it to one, or use the SSH line.")
+        };
+        let ip = self.address().ok_or_else(none)?;
+        // The port that people know, or another if somebody has it.
+        let listener = match TcpListener::bind((ip, self.port)).await {
+            Ok(listener) => listener,
+            Err(_) => TcpListener::bind((ip, 0)).await.map_err(|e| Problem::unavailable(&e))?,
+        };
+        let at = listener.local_addr().map_err(|error| Problem::unavailable(&error))?;
+        let (scheme, tls) = match with {
+            NetworkSecurity::SelfSigned => {
+                let tls = tls::self_signed(&[ip]).map_err(|error| Problem::unavailable(&error))?;
+                ("https", Some(tls))
+            }
+            NetworkSecurity::InsecureHttp => ("http", None),
+        };
+        let mut open = self.lock();
+        if open.is_some() {
+            let detail = "the server is open to the network already";
+            return Err(Problem::new(Kind::Conflict, detail, "Close it first."));
+        }
+        let address = Address::listened(at, scheme);
+        reach.add(address.clone());
+        *open = Some((address, self.sockets.open(listener, tls)));
+        Ok(())
+    }
+
+    /// Closes the door; false if it was closed.
+    pub(crate) fn close(&self, reach: &Reach) -> bool {
+        match self.lock().take() {
+            Some((address, _open)) => {
+                reach.remove(&address);
+                true
+            }
+            None => false,
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<(Address, Open)>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }

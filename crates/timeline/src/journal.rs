@@ -61,6 +61,7 @@ use track_file::TrackFile;
 use writer::LogFiles;
 
 pub use keyframes::{VerifiedPack, verify_pack};
+pub use read::notes as read_notes;
 pub(crate) use read::timeline as read_timeline;
 
 /// Why a journal cannot be used.

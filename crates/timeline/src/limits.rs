@@ -28,6 +28,10 @@ pub const SCREENS_MAX: usize = 33;
 pub const SCREEN_CELLS_MAX: usize = 100_000;
 /// Most bytes of what draws a saved screen.
 pub const SCREEN_DUMP_BYTES_MAX: usize = 8 << 20;
+/// Most lines that are kept above a terminal's screen.
+pub const HISTORY_LINES_MAX: usize = 1000;
+/// Most bytes of what draws those lines; older ones give way.
+pub const HISTORY_BYTES_MAX: usize = 512 << 10;
 /// Most bytes of what is saved with a keyframe about terminals and ports.
 pub const DERIVED_BYTES_MAX: u64 = 32 << 20;
 /// Most blocks that a guest has written to a disk: 128 GiB.

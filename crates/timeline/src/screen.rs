@@ -2,13 +2,17 @@
 //!
 //! Owns a screen model per terminal and which ports are open. What a viewer is shown is drawn from
 //! the model, never the guest's own bytes, so a recording cannot send control sequences to the
-//! terminal of whoever plays it. Drawing is the player's business.
+//! terminal of whoever plays it. [`scrolled`] has the lines above a screen too. Where and when to
+//! draw is the player's business.
+
+mod draw;
+pub mod scrolled;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use avt::Terminal;
 pub use avt::{Cell, Color, Cursor, Line, Pen, Rgb, ScreenKind};
+use avt::{Observer, Terminal};
 use serde::{Deserialize, Serialize};
 use stackvm_machine::{ConsoleId, Input, Output, PortId};
 
@@ -159,14 +163,15 @@ impl Screens {
 }
 
 impl Screen {
-    /// An empty terminal.
-    fn new(columns: u16, rows: u16) -> Screen {
+    /// An empty terminal; no larger than [`SCREEN_CELLS_MAX`].
+    pub fn new(columns: u16, rows: u16) -> Screen {
         let (columns, rows) = clamp(columns, rows);
         let terminal = Terminal::new(columns, rows).expect("at least one row and column");
         Screen { terminal, partial: Vec::new(), written: Written::Never }
     }
 
-    fn restore(state: &ScreenState) -> Screen {
+    /// One as it was saved; what is beyond [`crate::limits`] is left out.
+    pub fn restore(state: &ScreenState) -> Screen {
         let mut screen = Screen::new(state.columns, state.rows);
         if state.dump.len() <= SCREEN_DUMP_BYTES_MAX {
             screen.terminal.feed(state.dump.as_str());
@@ -177,7 +182,8 @@ impl Screen {
         screen
     }
 
-    fn save(&self, console: ConsoleId) -> ScreenState {
+    /// What is saved of it, as the terminal `console`.
+    pub fn save(&self, console: ConsoleId) -> ScreenState {
         let (columns, rows) = self.size();
         let (dump, partial) = (self.dump(), self.partial.clone());
         ScreenState { console, columns, rows, dump, partial, written: self.written }
@@ -210,13 +216,33 @@ impl Screen {
         self.terminal.active_screen_kind()
     }
 
+    /// Whether the guest ever wrote to it.
+    pub fn written(&self) -> Written {
+        self.written
+    }
+
+    /// Whether cursor keys are to send application sequences (DECCKM).
+    pub fn has_application_keys(&self) -> bool {
+        self.terminal.cursor_key_app_mode()
+    }
+
     /// Control sequences that draw this on an empty terminal of the same size, modes included.
     /// They are the model's own, whatever the guest wrote.
     pub fn dump(&self) -> String {
         self.terminal.dump()
     }
 
-    fn feed(&mut self, bytes: &[u8]) {
+    /// Draws what the guest wrote.
+    pub fn feed(&mut self, bytes: &[u8]) {
+        self.feed_with(bytes, &mut ());
+    }
+
+    /// Gives it another size, within limits.
+    pub fn resize(&mut self, columns: u16, rows: u16) {
+        self.resize_with(columns, rows, &mut ());
+    }
+
+    fn feed_with(&mut self, bytes: &[u8], observer: &mut impl Observer) {
         if !bytes.is_empty() {
             self.written = Written::Once;
         }
@@ -231,26 +257,27 @@ impl Screen {
         while !rest.is_empty() {
             match std::str::from_utf8(rest) {
                 Ok(text) => {
-                    self.terminal.feed(text);
+                    self.terminal.feed_with(text, &mut *observer);
                     return;
                 }
                 Err(error) => {
                     let (good, bad) = rest.split_at(error.valid_up_to());
-                    self.terminal.feed(std::str::from_utf8(good).expect("checked"));
+                    let good = std::str::from_utf8(good).expect("checked");
+                    self.terminal.feed_with(good, &mut *observer);
                     let Some(wrong) = error.error_len() else {
                         self.partial = bad.to_vec();
                         return;
                     };
-                    self.terminal.feed('\u{fffd}');
+                    self.terminal.feed_with('\u{fffd}', &mut *observer);
                     rest = &bad[wrong..];
                 }
             }
         }
     }
 
-    fn resize(&mut self, columns: u16, rows: u16) {
+    fn resize_with(&mut self, columns: u16, rows: u16, observer: &mut impl Observer) {
         let (columns, rows) = clamp(columns, rows);
-        self.terminal.resize(columns, rows);
+        self.terminal.resize_with(columns, rows, observer);
     }
 }
 

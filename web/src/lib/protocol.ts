@@ -1,36 +1,108 @@
-// What the page and the server say to each other over /api/machine: the mirror of
+// What the page and the server say to each other over /api/machines/ID/live: the mirror of
 // crates/server/src/protocol.rs. Tests on both sides read tests/protocol.json.
 
 /** A page of another version than the server's loads itself again. */
-export const VERSION = 1;
+export const VERSION = 2;
 /** Longest message to the server, in bytes. */
 export const CLIENT_MESSAGE_BYTES_MAX = 64 << 10;
-const OUTPUT_HEADER_BYTES = 9;
-
-/** The pictures a page has of a machine, in the order of their numbers. */
-export const SCREENS = ["terminal", "log"] as const;
-export type Screen = (typeof SCREENS)[number];
+/** Longest name of a person, and longest thing said in the chat, in bytes. */
+export const NAME_BYTES_MAX = 64;
+export const SAID_BYTES_MAX = 2 << 10;
+export const SIZE_RANGE = { least: 2, most: 1000 } as const;
+const OUTPUT_HEADER_BYTES = 10;
+const PICTURE_HEADER_BYTES = 14;
+const INPUT_HEADER_BYTES = 9;
+/** Most bytes typed in one frame. */
+export const KEYS_BYTES_MAX = CLIENT_MESSAGE_BYTES_MAX - INPUT_HEADER_BYTES;
 
 export const STATES = [
   "preparing",
   "starting",
-  "booting",
   "running",
   "paused",
   "stopped",
+  "saved",
   "failed",
 ] as const;
 export type MachineState = (typeof STATES)[number];
 
-export type Hello = {
-  type: "hello";
+export const ROLES = ["viewer", "commenter", "driver", "owner"] as const;
+export type Role = (typeof ROLES)[number];
+export const RIGHTS = [
+  "see",
+  "see_past",
+  "comment",
+  "type",
+  "power",
+  "files",
+  "fork",
+  "download",
+  "share",
+] as const;
+export type Right = (typeof RIGHTS)[number];
+
+export const MODES = ["auto", "open", "passed"] as const;
+export type KeyboardMode = (typeof MODES)[number];
+export type Keyboard = {
+  mode: KeyboardMode;
+  /** Whether it goes from hand to hand now; else everybody with the right types. */
+  passed: boolean;
+  holder: number | null;
+  /** Who has asked for it, the first first. */
+  waiting: number[];
+  /** Nobody but the owner types. */
+  locked: boolean;
+};
+export type Person = {
+  id: number;
+  name: string;
+  /** One of eight colours, from 0. */
+  hue: number;
+  role: Role;
+  lag_ms: number | null;
+  away: boolean;
+  muted: boolean;
+};
+export type Said = {
+  id: number;
+  /** Empty for what just happened. */
+  name: string;
+  hue: number;
+  text: string;
+  at_unix_ms: number;
+  instant_ns: number | null;
+};
+export type ConsoleInfo = { name: string; typable: boolean };
+
+export const REFUSALS = ["no_right", "not_yours", "locked", "off"] as const;
+export type Refusal = (typeof REFUSALS)[number];
+export const GONE = [
+  "revoked",
+  "expired",
+  "removed",
+  "locked",
+  "full",
+  "deleted",
+  "not_admitted",
+  "closing",
+] as const;
+export type Gone = (typeof GONE)[number];
+
+export type Welcome = {
+  type: "welcome";
   version: number;
   /** Names what positions count from; after a server's restart it is another. */
   run: string;
   machine: string;
+  name: string;
   image: string;
-  /** Where each screen's past ends: questions in bytes before it are not to be answered. */
-  live: [number, number];
+  you: number;
+  role: Role;
+  rights: Right[];
+  consoles: ConsoleInfo[];
+  /** The last keystroke of this page that the machine has had. */
+  applied: number;
+  door_locked: boolean;
 };
 export type Progress = {
   type: "progress";
@@ -39,79 +111,193 @@ export type Progress = {
   done_bytes: number;
   total_bytes: number | null;
 };
-export type State = { type: "state"; state: MachineState; detail: string };
-/** `yours`: this page's window gave the size, and its terminal answers the machine's questions. */
-export type Size = { type: "size"; columns: number; rows: number; yours: boolean };
-/** What follows on a screen does not join what came before. */
-export type Gap = { type: "gap"; screen: Screen };
-/** Something that happened, for people. */
-export type Notice = { type: "notice"; text: string };
-export type Fault = { type: "error"; what: string; action: string };
-export type ServerMessage = Hello | Progress | State | Size | Gap | Notice | Fault;
+export type Size = { type: "size"; console: number; columns: number; rows: number };
+export type ServerMessage =
+  | Welcome
+  | Progress
+  | Size
+  | { type: "state"; state: MachineState; detail: string; action: string }
+  | { type: "renamed"; name: string }
+  | { type: "applied"; number: number }
+  | { type: "refused"; number: number; reason: Refusal }
+  | { type: "people"; people: Person[] }
+  | ({ type: "keyboard" } & Keyboard)
+  | { type: "typist"; console: number; person: number | null; name: string }
+  | { type: "chat"; said: Said[] }
+  | { type: "door"; locked: boolean }
+  | { type: "pong"; nonce: number }
+  | { type: "notice"; text: string }
+  | { type: "gone"; reason: Gone };
 
-export type PowerAction = "start" | "shutdown" | "kill";
 export type ClientMessage =
-  | { type: "resize"; columns: number; rows: number }
-  | { type: "drawn"; screen: Screen; position: number }
-  | { type: "power"; action: PowerAction };
+  | {
+      type: "join";
+      version: number;
+      page: string;
+      bearer?: string;
+      run?: string;
+      seen?: Record<number, number>;
+      chat: number;
+    }
+  | { type: "watch"; console: number }
+  | { type: "unwatch"; console: number }
+  | { type: "resize"; console: number; columns: number; rows: number }
+  | { type: "drawn"; console: number; position: number }
+  | { type: "rename"; name: string }
+  | { type: "say"; text: string }
+  | { type: "away"; away: boolean }
+  | { type: "ping"; nonce: number; lag_ms: number | null }
+  | { type: "ask_keyboard" }
+  | { type: "release_keyboard" }
+  | { type: "give_keyboard"; to: number }
+  | { type: "take_keyboard" }
+  | { type: "set_keyboard"; mode: KeyboardMode; locked: boolean }
+  | { type: "mute"; person: number; muted: boolean }
+  | { type: "remove"; person: number }
+  | { type: "lock_door"; locked: boolean };
 
-/** Bytes that a screen wrote, and the position of the first since the run began. */
-export type Output = { screen: Screen; position: number; bytes: Uint8Array };
+/** Bytes that a terminal wrote, and the position of the first since the run began. */
+export type Output = { kind: "output"; console: number; position: number; bytes: Uint8Array };
+/** A terminal begins anew, at this size; `position` is where its output goes on. */
+export type Picture = {
+  kind: "picture";
+  console: number;
+  position: number;
+  columns: number;
+  rows: number;
+  bytes: Uint8Array;
+};
 
 type Fields = Record<string, unknown>;
-const isNumber = (value: unknown): value is number =>
+type Shape = (value: unknown) => boolean;
+const isCount = (value: unknown): value is number =>
   typeof value === "number" && Number.isSafeInteger(value) && value >= 0;
 const isText = (value: unknown): value is string => typeof value === "string";
-const isOne = (list: readonly string[], value: unknown) => isText(value) && list.includes(value);
+const isFlag: Shape = (value) => typeof value === "boolean";
+const isOneOf =
+  (list: readonly string[]): Shape =>
+  (value) =>
+    isText(value) && list.includes(value);
+const orNull =
+  (shape: Shape): Shape =>
+  (value) =>
+    value === null || shape(value);
+const listOf =
+  (shape: Shape): Shape =>
+  (value) =>
+    Array.isArray(value) && value.every(shape);
+const fields =
+  (shapes: Record<string, Shape>): Shape =>
+  (value) =>
+    typeof value === "object" &&
+    value !== null &&
+    Object.entries(shapes).every(([name, shape]) => shape((value as Fields)[name]));
+
+const person = fields({
+  id: isCount,
+  name: isText,
+  hue: isCount,
+  role: isOneOf(ROLES),
+  lag_ms: orNull(isCount),
+  away: isFlag,
+  muted: isFlag,
+});
+const said = fields({
+  id: isCount,
+  name: isText,
+  hue: isCount,
+  text: isText,
+  at_unix_ms: isCount,
+  instant_ns: orNull(isCount),
+});
 
 /** The shape of each message from the server. */
-const SHAPES: Record<ServerMessage["type"], (fields: Fields) => boolean> = {
-  hello: (m) =>
-    isNumber(m.version) &&
-    isText(m.run) &&
-    isText(m.machine) &&
-    isText(m.image) &&
-    Array.isArray(m.live) &&
-    m.live.length === SCREENS.length &&
-    m.live.every(isNumber),
-  progress: (m) =>
-    isText(m.phase) &&
-    isText(m.message) &&
-    isNumber(m.done_bytes) &&
-    (m.total_bytes === null || isNumber(m.total_bytes)),
-  state: (m) => isOne(STATES, m.state) && isText(m.detail),
-  size: (m) => isNumber(m.columns) && isNumber(m.rows) && typeof m.yours === "boolean",
-  gap: (m) => isOne(SCREENS, m.screen),
-  notice: (m) => isText(m.text),
-  error: (m) => isText(m.what) && isText(m.action),
+const SHAPES: Record<ServerMessage["type"], Shape> = {
+  welcome: fields({
+    version: isCount,
+    run: isText,
+    machine: isText,
+    name: isText,
+    image: isText,
+    you: isCount,
+    role: isOneOf(ROLES),
+    rights: listOf(isOneOf(RIGHTS)),
+    consoles: listOf(fields({ name: isText, typable: isFlag })),
+    applied: isCount,
+    door_locked: isFlag,
+  }),
+  state: fields({ state: isOneOf(STATES), detail: isText, action: isText }),
+  progress: fields({
+    phase: isText,
+    message: isText,
+    done_bytes: isCount,
+    total_bytes: orNull(isCount),
+  }),
+  renamed: fields({ name: isText }),
+  size: fields({ console: isCount, columns: isCount, rows: isCount }),
+  applied: fields({ number: isCount }),
+  refused: fields({ number: isCount, reason: isOneOf(REFUSALS) }),
+  people: fields({ people: listOf(person) }),
+  keyboard: fields({
+    mode: isOneOf(MODES),
+    passed: isFlag,
+    holder: orNull(isCount),
+    waiting: listOf(isCount),
+    locked: isFlag,
+  }),
+  typist: fields({ console: isCount, person: orNull(isCount), name: isText }),
+  chat: fields({ said: listOf(said) }),
+  door: fields({ locked: isFlag }),
+  pong: fields({ nonce: isCount }),
+  notice: fields({ text: isText }),
+  gone: fields({ reason: isOneOf(GONE) }),
 };
 
 /** A text frame from the server, or null for what this page does not understand. */
 export function parseServerMessage(text: string): ServerMessage | null {
-  let fields: Fields;
+  let value: unknown;
   try {
-    fields = JSON.parse(text) as Fields;
+    value = JSON.parse(text);
   } catch {
     return null;
   }
-  if (typeof fields !== "object" || fields === null || !isText(fields.type)) return null;
-  const shape = Object.hasOwn(SHAPES, fields.type) && SHAPES[fields.type as ServerMessage["type"]];
-  return shape && shape(fields) ? (fields as ServerMessage) : null;
+  if (typeof value !== "object" || value === null) return null;
+  const { type } = value as Fields;
+  const shape = isText(type) && Object.hasOwn(SHAPES, type) && SHAPES[type as "welcome"];
+  return shape && shape(value) ? (value as ServerMessage) : null;
 }
 
 /** A binary frame from the server, or null. */
-export function parseOutput(frame: ArrayBuffer): Output | null {
+export function parseFrame(frame: ArrayBuffer): Output | Picture | null {
   if (frame.byteLength < OUTPUT_HEADER_BYTES) return null;
   const view = new DataView(frame);
-  const screen = SCREENS[view.getUint8(0)];
-  const position = Number(view.getBigUint64(1));
-  return screen ? { screen, position, bytes: new Uint8Array(frame, OUTPUT_HEADER_BYTES) } : null;
+  const console = view.getUint8(1);
+  const position = Number(view.getBigUint64(2));
+  switch (view.getUint8(0)) {
+    case 0: {
+      const bytes = new Uint8Array(frame, OUTPUT_HEADER_BYTES);
+      return { kind: "output", console, position, bytes };
+    }
+    case 1: {
+      if (frame.byteLength < PICTURE_HEADER_BYTES) return null;
+      const bytes = new Uint8Array(frame, PICTURE_HEADER_BYTES);
+      const [columns, rows] = [view.getUint16(10), view.getUint16(12)];
+      return { kind: "picture", console, position, columns, rows, bytes };
+    }
+    default:
+      return null;
+  }
 }
 
-/** The binary frame for what was typed. */
-export function inputFrame(screen: Screen, bytes: Uint8Array): Uint8Array<ArrayBuffer> {
-  const frame = new Uint8Array(1 + bytes.length);
-  frame[0] = SCREENS.indexOf(screen);
-  frame.set(bytes, 1);
+/** The binary frame for what was typed: the terminal, the number, the bytes. */
+export function inputFrame(
+  console: number,
+  number: number,
+  bytes: Uint8Array,
+): Uint8Array<ArrayBuffer> {
+  const frame = new Uint8Array(INPUT_HEADER_BYTES + bytes.length);
+  frame[0] = console;
+  new DataView(frame.buffer).setBigUint64(1, BigInt(number));
+  frame.set(bytes, INPUT_HEADER_BYTES);
   return frame;
 }

@@ -1,10 +1,12 @@
 // Light or dark: the system's choice until somebody makes their own, which this browser remembers.
 
+import { recall, remember } from "./memory.ts";
+
 const KEY = "theme";
 
 export function applyTheme(): void {
-  const chosen = localStorage.getItem(KEY);
-  if (chosen) document.documentElement.dataset.theme = chosen;
+  const chosen = recall(KEY);
+  if (chosen === "light" || chosen === "dark") document.documentElement.dataset.theme = chosen;
 }
 
 export function switchTheme(): void {
@@ -13,5 +15,5 @@ export function switchTheme(): void {
     ? root.dataset.theme === "dark"
     : matchMedia("(prefers-color-scheme: dark)").matches;
   root.dataset.theme = isDark ? "light" : "dark";
-  localStorage.setItem(KEY, root.dataset.theme);
+  remember(KEY, root.dataset.theme);
 }

@@ -35,7 +35,7 @@ pub(crate) async fn exec(args: Exec) -> Result<u8> {
 async fn visit(name: &str, target: impl FnOnce(&Link) -> Target) -> Result<u8> {
     let mut signals = Signals::new()?;
     let machines = machines()?;
-    machine(&machines, name)?;
+    let name = &machine(&machines, name)?.spec.name;
     // Says whether it is running.
     drop(machines.connect(name)?);
     let link = Link::connect(&machines.socket(name)).await?;

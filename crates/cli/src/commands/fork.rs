@@ -11,8 +11,8 @@ use crate::failure::failure;
 /// Forks a machine and prints the twin's name.
 pub(crate) async fn run(args: Fork) -> Result<u8> {
     let machines = machines()?;
-    let name = args.name;
-    let listed = machine(&machines, &name)?;
+    let listed = machine(&machines, &args.name)?;
+    let name = listed.spec.name.clone();
     if listed.status != Status::Running {
         return Err(failure(
             format!("machine {name} is not running"),
@@ -20,7 +20,7 @@ pub(crate) async fn run(args: Fork) -> Result<u8> {
         ));
     }
     let twin = match args.new_name {
-        Some(twin) if machines.get(&twin).is_ok() => {
+        Some(twin) if machines.find(&twin).is_ok() => {
             return Err(failure(
                 format!("there is a machine {twin} already"),
                 "choose another name, or leave it to stackvm",
@@ -30,6 +30,7 @@ pub(crate) async fn run(args: Fork) -> Result<u8> {
         None => free_name(&machines, &name),
     };
     let mut spec = listed.spec;
+    spec.label = None;
     spec.name.clone_from(&twin);
     // Whoever forks an ephemeral machine wants to find the twin again; host ports are taken.
     spec.lifetime = Lifetime::Named;
@@ -43,6 +44,6 @@ pub(crate) async fn run(args: Fork) -> Result<u8> {
 
 fn free_name(machines: &Machines, name: &str) -> String {
     let names = (2..).map(|number| format!("{name}-{number}"));
-    let mut free = names.filter(|name| machines.get(name).is_err());
+    let mut free = names.filter(|name| machines.find(name).is_err());
     free.next().expect("there are more numbers than machines")
 }

@@ -14,7 +14,9 @@ pub(crate) fn run(args: &List) -> Result<u8> {
     let machines = machines()?;
     let rows: Vec<Row> =
         machines.list()?.into_iter().map(|listed| Row::new(&machines, listed)).collect();
-    if args.json {
+    if args.quiet {
+        rows.iter().for_each(|row| println!("{}", row.listed.spec.name));
+    } else if args.json {
         let rows: Vec<Value> = rows.iter().map(Row::json).collect();
         println!("{}", serde_json::to_string_pretty(&rows)?);
     } else if rows.is_empty() {
@@ -60,7 +62,8 @@ impl Row {
     fn json(&self) -> Value {
         let (spec, info) = (&self.listed.spec, self.info.as_ref());
         json!({
-            "name": spec.name,
+            "name": self.listed.label(),
+            "id": spec.name,
             "state": self.state(),
             "image": spec.image_label(),
             "ephemeral": spec.lifetime == Lifetime::Ephemeral,
@@ -80,7 +83,7 @@ impl Row {
         let memory = info.map(|info| info.memory_bytes).or(spec.memory_bytes);
         format!(
             "{:<20} {:<8} {:<14} {:>6} {:>5}  {}",
-            spec.name,
+            self.listed.label(),
             self.state(),
             spec.image_label(),
             memory.map(show_size).unwrap_or_default(),

@@ -204,7 +204,7 @@ fn default_file(subject: &str) -> PathBuf {
 
 /// Whether `name` is a running machine and no image.
 fn is_running_machine(name: &str) -> Result<bool> {
-    let Ok(listed) = machines()?.get(name) else { return Ok(false) };
+    let Ok(listed) = super::machine(&machines()?, name) else { return Ok(false) };
     let is_image = ImageStore::open(&data_dir()?)?.get(name).is_ok();
     match (listed.status, is_image) {
         (Status::Running, false) => Ok(true),

@@ -11,7 +11,7 @@ use crate::failure::failure;
 pub(crate) fn run(args: &Remove) -> Result<u8> {
     let machines = machines()?;
     for name in &args.names {
-        match machines.remove(name) {
+        match machines.find(name).and_then(|id| machines.remove(&id)) {
             Err(MachinesError::Running(_)) => {
                 return Err(failure(
                     format!("machine {name} is running"),

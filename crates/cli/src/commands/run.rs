@@ -69,7 +69,7 @@ pub(super) async fn live(plan: Plan<'_>, signals: &mut Signals) -> Result<u8> {
         Some(name) => (name.clone(), Lifetime::Named),
         None => (machines.free_name()?, Lifetime::Ephemeral),
     };
-    if lifetime == Lifetime::Named && machines.get(&name).is_ok() {
+    if lifetime == Lifetime::Named && machines.find(&name).is_ok() {
         return Err(failure(
             format!("there is a machine {name} already"),
             format!("`stackvm start {name}` starts it; or choose another --name"),

@@ -12,8 +12,8 @@ use crate::session::{self, Link, Menu, Signals, Target, Watch};
 pub(crate) async fn run(args: Start) -> Result<u8> {
     let mut signals = Signals::new()?;
     let machines = machines()?.with_sandbox(args.sandbox.mode());
-    let name = args.name;
-    let listed = machine(&machines, &name)?;
+    let listed = machine(&machines, &args.name)?;
+    let name = listed.spec.name.clone();
     if listed.status == Status::Running {
         return Err(failure(
             format!("machine {name} is running already"),

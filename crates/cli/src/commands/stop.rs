@@ -16,14 +16,15 @@ pub(crate) async fn run(args: Stop) -> Result<u8> {
     let machines = machines()?;
     for name in args.names {
         let listed = machine(&machines, &name)?;
+        let id = listed.spec.name;
         let how = match (args.power_off, args.kill, listed.spec.lifetime) {
             (true, _, _) => StopHow::Shutdown { patience: PATIENCE },
             (_, true, _) | (_, _, Lifetime::Ephemeral) => StopHow::Kill,
             (false, false, Lifetime::Named) => StopHow::Save,
         };
         let stopped = blocking({
-            let (machines, name) = (machines.clone(), name.clone());
-            move || Ok(machines.stop(&name, how)?)
+            let machines = machines.clone();
+            move || Ok(machines.stop(&id, how)?)
         })
         .await?;
         if let Stopped::Forced { reason } = stopped {

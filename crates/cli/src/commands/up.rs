@@ -1,31 +1,39 @@
-//! `stackvm up`: one machine behind a page, until a signal ends it. The server does the work.
+//! `stackvm up`: this computer's machines behind pages, until a signal ends it. The server does the
+//! work.
 
 use anyhow::Result;
 use stackvm_images::data_dir;
-use stackvm_server::lab::LabOptions;
-use stackvm_server::{Browser, Port, UpOptions};
+use stackvm_server::{Browser, OnExit, Options, Port, UpOptions};
 
-use crate::args::Up;
+use crate::args::{self, Up};
+use crate::failure::failure;
 use crate::session::Signals;
-
-/// The machine of `up`, as `ls` shows it.
-const MACHINE: &str = "up";
-/// What it runs.
-const IMAGE: &str = "tiny";
 
 /// Serves until a signal.
 pub(crate) async fn run(args: Up) -> Result<u8> {
     let mut signals = Signals::new()?;
+    let listen = args.on_network().map_err(|problem| {
+        let ways = "add --tls-self-signed, --tls-cert with --tls-key, --behind-proxy, or \
+                    --insecure-http if nobody listens in there";
+        failure(problem, ways)
+    })?;
     let options = UpOptions {
-        lab: LabOptions {
+        server: Options {
             data_dir: data_dir()?,
+            port: args.port.map_or(Port::Preferred, Port::Exactly),
+            listen,
+            proxies: args.proxies(),
             mirror: args.mirror,
-            machine: MACHINE.to_owned(),
-            image: IMAGE.to_owned(),
+            public_url: args.public_url,
+            network_address: None,
             sandbox: args.sandbox.mode(),
         },
-        port: args.port.map_or(Port::Preferred, Port::Exactly),
         browser: if args.no_open { Browser::Leave } else { Browser::Open },
+        on_exit: match args.on_exit {
+            args::OnExit::Keep => OnExit::Keep,
+            args::OnExit::Save => OnExit::Save,
+            args::OnExit::Stop => OnExit::Stop,
+        },
     };
     let stop = async {
         signals.next_end().await;

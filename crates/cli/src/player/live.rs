@@ -9,15 +9,15 @@ use anyhow::{Result, anyhow};
 use stackvm_host::break_in::{BreakIn, NewBranch, actor};
 use stackvm_host::lab::{Actor, LabEvent, Step};
 use stackvm_host::protocol::{
-    Agent, Command, Event, Hello, RecordingAction, Reply, Request, Size, State, StopReason, Tag,
-    VERSION,
+    Agent, Command, Event, Hello, Picture, RecordingAction, Reply, Request, Size, State,
+    StopReason, Tag, VERSION,
 };
 use stackvm_machine::{ConsoleId, Input};
 use stackvm_timeline::branch::BranchKind;
 use stackvm_timeline::journal::Journal;
 use stackvm_timeline::note::Words;
 use stackvm_timeline::replay::Departure;
-use stackvm_timeline::screen::{ScreenKind, Screens};
+use stackvm_timeline::screen::{DEFAULT_SIZE, ScreenKind, Screens};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::session::{Link, Peer};
@@ -101,7 +101,7 @@ impl Live {
 }
 
 /// What draws the terminal as it was left, on this one.
-fn picture(departure: &Departure, entrance: &Entrance) -> Vec<u8> {
+fn picture(departure: &Departure, entrance: &Entrance) -> Picture {
     let mut screens = Screens::from_derived(&departure.derived);
     if let Some(Size { columns, rows }) = entrance.size {
         let console = entrance.console;
@@ -114,7 +114,14 @@ fn picture(departure: &Departure, entrance: &Entrance) -> Vec<u8> {
     let full_screen = screen.is_some_and(|screen| screen.kind() == ScreenKind::Alternate);
     // Over the first line until something is drawn there; a full-screen program needs all of it.
     let banner = if full_screen { String::new() } else { banner(&entrance.branch.name) };
-    format!("{}\x1b[H\x1b[2J{dump}{banner}", "\n".repeat(rows)).into_bytes()
+    let drawn = format!("{}\x1b[H\x1b[2J{dump}{banner}", "\n".repeat(rows)).into_bytes();
+    let (columns, rows) = screen.map_or(DEFAULT_SIZE, |screen| screen.size());
+    Picture {
+        size: Size { columns, rows },
+        history: Vec::new(),
+        screen: drawn,
+        instant_ticks: departure.machine.now().ticks(),
+    }
 }
 
 fn banner(branch: &str) -> String {
@@ -127,7 +134,7 @@ struct Work {
     events: mpsc::Sender<Event>,
     orders: Receiver<Order>,
     me: Actor,
-    picture: Vec<u8>,
+    picture: Picture,
     rename: Rename,
     size: Option<Size>,
     start: Instant,
@@ -236,7 +243,10 @@ impl Work {
                 }
                 LabEvent::Stalled { reason } => Event::State(State::Stalled { reason }),
                 // Nobody asks the guest anything here, and no frame goes anywhere.
-                LabEvent::Reset | LabEvent::Guest(_) | LabEvent::Frame { .. } => continue,
+                LabEvent::Reset
+                | LabEvent::Resized { .. }
+                | LabEvent::Guest(_)
+                | LabEvent::Frame { .. } => continue,
             };
             self.tell(event);
         }
@@ -264,7 +274,7 @@ impl Work {
     fn answer(&mut self, tag: Tag, command: Command) {
         let reply = match command {
             Command::Attach { .. } => {
-                Reply::Attached { scrollback: self.picture.clone(), size: self.size }
+                Reply::Attached { picture: self.picture.clone(), size: self.size }
             }
             Command::Type { console, bytes } => {
                 let wall = self.wall_ns();

@@ -52,7 +52,8 @@ impl Lab {
         self.check_running()?;
         let machine = Machine::thaw(&self.machine.freeze());
         let mut fork = Lab::with_machine(machine, self.config.clone());
-        fork.consoles = self.consoles.clone();
+        let consoles = self.consoles.iter().map(|(console, shown)| (*console, shown.twin()));
+        fork.consoles = consoles.collect();
         fork.boot_files = self.boot_files.clone();
         fork.guest.restore(self.guest.save(), fork.machine.now());
         let FreshIdentity { seed, rtc_ns, hostname } = identity;
@@ -70,11 +71,7 @@ impl Lab {
     pub(crate) fn at_prompt(prompt: &Prompt, boot: BootFiles) -> Lab {
         let frozen = prompt.frozen();
         let mut lab = Lab::with_machine(Machine::thaw(frozen), frozen.config().clone());
-        for (console, bytes) in prompt.terminals() {
-            if let Some(scrollback) = lab.consoles.get_mut(console) {
-                scrollback.write(bytes);
-            }
-        }
+        lab.restore_screens(prompt.derived());
         let open = prompt.derived().open_ports.clone();
         lab.guest.at_prompt(GuestSaved { open }, prompt.standby());
         lab.boot_files = Some(boot);

@@ -8,11 +8,12 @@ use std::sync::Arc;
 
 use stackvm_machine::config::limits::PENDING_INPUT_BYTES_MAX;
 use stackvm_machine::instant::Ticks;
-use stackvm_machine::{Input, Instant, Output, PortId};
+use stackvm_machine::{ConsoleId, Input, Instant, Output, PortId};
 use stackvm_timeline::Event;
 use stackvm_timeline::journal::JournalError;
 use stackvm_timeline::limits::DATA_BYTES_MAX;
 
+use super::terminal::Heard;
 use super::{Condition, Lab, LabEvent};
 use crate::protocol::Size;
 use crate::recorder;
@@ -22,6 +23,8 @@ use crate::recorder;
 const GRAIN_TICKS: u64 = 1 << 14;
 /// Virtual time between what an unpaced guest says and what its agent's client answers.
 pub(super) const ANSWER_NS: u64 = 1_000_000;
+/// Inputs that may wait for their instant before terminals give no more answers.
+const ANSWERS_MAX: usize = 1024;
 
 /// Who gives an input.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -99,9 +102,7 @@ impl Lab {
             Event::Input(input) => {
                 match input {
                     Input::Resize { console, columns, rows } => {
-                        if let Some(scrollback) = self.consoles.get_mut(&console) {
-                            scrollback.size = Some(Size { columns, rows });
-                        }
+                        self.resized(console, Size { columns, rows });
                     }
                     Input::Identity { seed, rtc_ns } => {
                         let base = rtc_base(rtc_ns, self.machine.now());
@@ -159,10 +160,7 @@ impl Lab {
             let Some(output) = self.unshown.pop_front() else { break };
             match self.guest.output(output, now) {
                 Some(Output::Console { console, bytes }) => {
-                    if let Some(scrollback) = self.consoles.get_mut(&console) {
-                        scrollback.write(&bytes);
-                    }
-                    self.events.push_back(LabEvent::Console { console, bytes });
+                    self.wrote(console, &bytes, now);
                 }
                 Some(Output::Frame { nic, bytes }) => {
                     self.events.push_back(LabEvent::Frame { nic, bytes });
@@ -171,6 +169,33 @@ impl Lab {
             }
         }
         true
+    }
+
+    /// A terminal shows what the guest wrote, and answers what the guest asked.
+    fn wrote(&mut self, console: ConsoleId, bytes: &[u8], now: Instant) {
+        let Some(terminal) = self.consoles.get_mut(&console) else { return };
+        let Heard { shown, answers } = terminal.write(bytes, now);
+        if !shown.is_empty() {
+            self.events.push_back(LabEvent::Console { console, bytes: shown });
+        }
+        let at = match &self.pacer {
+            Some(_) => now,
+            None => ANSWER_NS
+                .checked_mul(now.ns().div_ceil(ANSWER_NS) + 1)
+                .map_or(now, Instant::from_ns),
+        };
+        // The guest is hostile: it may ask without ever reading an answer.
+        let room = ANSWERS_MAX.saturating_sub(self.held.len());
+        let inputs = answers.into_iter().map(|bytes| Input::Console { console, bytes });
+        self.held.extend(inputs.take(room).map(|input| (at, input)));
+    }
+
+    fn resized(&mut self, console: ConsoleId, size: Size) {
+        let Some(terminal) = self.consoles.get_mut(&console) else { return };
+        if terminal.size() != Some(size) {
+            terminal.resize(size);
+            self.events.push_back(LabEvent::Resized { console, size });
+        }
     }
 
     /// Carries outputs to where they go, and what the guest's agent is told into the machine.
@@ -200,7 +225,7 @@ impl Lab {
         }
     }
 
-    /// Puts in what the guest's agent is told by now.
+    /// Puts in what terminals answer and the guest's agent is told by now.
     fn answer(&mut self) {
         if self.held.front().is_none_or(|(at, _)| *at > self.machine.now()) {
             return;

@@ -1,7 +1,7 @@
 //! Running without a wall clock: for scripts and tests, the same every time.
 //!
-//! What leaves the machine is looked at on whole milliseconds of virtual time, and what the agent's
-//! client answers is put in a millisecond after it was looked at. So nothing depends on how the
+//! What leaves the machine is looked at on whole milliseconds of virtual time, and what terminals
+//! and the agent's client answer is put in a millisecond after it was looked at. So nothing depends on how the
 //! host cuts a run, and two runs with the same seed and commands have the same inputs at the same
 //! instants.
 

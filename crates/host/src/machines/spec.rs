@@ -19,8 +19,11 @@ use crate::net_user::Forward;
 /// What a machine is made of.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct MachineSpec {
-    /// Its name, which is also its folder's.
+    /// Its name, which is also its folder's and stays the same: its id.
     pub name: String,
+    /// What people call it, if that is something else.
+    #[serde(default)]
+    pub label: Option<String>,
     /// What it starts from.
     pub source: Source,
     /// RAM in bytes; `None` is the image's choice, or 256 MiB.
@@ -52,13 +55,21 @@ pub struct MachineSpec {
 }
 
 /// What a machine does when it is switched on for the first time.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub enum StartFrom {
     /// It boots.
     #[default]
     Cold,
     /// It is a fresh fork of its image's cached prompt, if there is one; else it boots.
     Prompt,
+    /// It is a fresh fork of another machine, of which all else is said here too, as that was at
+    /// an instant.
+    Moment {
+        /// The other's journal, an absolute path.
+        journal: PathBuf,
+        /// The instant, in ticks.
+        at_ticks: u64,
+    },
 }
 
 /// What a machine starts from.
@@ -177,6 +188,7 @@ impl MachineSpec {
         let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         MachineSpec {
             name: name.to_owned(),
+            label: None,
             source,
             memory_bytes: None,
             harts: 1,
@@ -287,18 +299,28 @@ impl MachineSpec {
 /// beside the link: what the link leads to is in the reach of a sandboxed lab, which might be
 /// hijacked and name files there that it wants to have opened.
 pub(crate) fn read(folder: &Path) -> Result<MachineSpec, MachinesError> {
-    let path = if folder.is_symlink() { beside(folder) } else { folder.join(SPEC_FILE) };
+    let spec = read_any(folder)?;
+    if folder.file_name().is_none_or(|name| name != spec.name.as_str()) {
+        let (path, problem) = (place(folder), format!("it is machine {:?}", spec.name));
+        return Err(MachinesError::Damaged { path, problem });
+    }
+    Ok(spec)
+}
+
+/// The same in a folder of any name.
+pub(crate) fn read_any(folder: &Path) -> Result<MachineSpec, MachinesError> {
+    let path = place(folder);
     let damaged = |problem: String| MachinesError::Damaged { path: path.clone(), problem };
     let file = File::open(&path).map_err(|error| damaged(error.to_string()))?;
     let mut text = Vec::new();
     let mut file = file.take(SPEC_BYTES_MAX);
     file.read_to_end(&mut text).map_err(io_error("read", &path))?;
-    let spec: MachineSpec =
-        serde_json::from_slice(&text).map_err(|error| damaged(error.to_string()))?;
-    if folder.file_name().is_none_or(|name| name != spec.name.as_str()) {
-        return Err(damaged(format!("it is machine {:?}", spec.name)));
-    }
-    Ok(spec)
+    serde_json::from_slice(&text).map_err(|error| damaged(error.to_string()))
+}
+
+/// Where the spec of the machine in `folder` is.
+pub(crate) fn place(folder: &Path) -> PathBuf {
+    if folder.is_symlink() { beside(folder) } else { folder.join(SPEC_FILE) }
 }
 
 /// Where the spec of a machine is whose folder is the link `link`. No machine is called so.

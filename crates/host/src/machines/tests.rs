@@ -113,3 +113,83 @@ fn impossible_specs_say_what_is_wrong() {
     check(&MachineSpec { disks, ..MachineSpec::new("x", source) }, "/no/such/disk");
     check(&spec("x", Lifetime::Ephemeral), "tiny");
 }
+
+#[test]
+fn labels_are_found_and_nobody_elses() {
+    let (_folder, machines) = machines();
+    make(&machines, "web", Lifetime::Named);
+    make(&machines, "db", Lifetime::Named);
+    machines.rename("web", "shop").unwrap();
+    let check = |name: &str, id: Option<&str>| {
+        assert_eq!(machines.find(name).ok().as_deref(), id, "{name:?}");
+    };
+    check("shop", Some("web"));
+    check("web", Some("web"));
+    check("sho", None);
+    check("../db", None);
+    assert_eq!(machines.get("web").unwrap().label(), "shop");
+    assert_eq!(machines.get("db").unwrap().label(), "db");
+    let refused = |result: Result<(), MachinesError>, part: &str| {
+        let message = result.unwrap_err().to_string();
+        assert!(message.contains(part), "{message}");
+    };
+    refused(machines.find("shp").map(drop), "did you mean \"shop\"");
+    refused(machines.rename("db", "shop"), "already");
+    refused(machines.rename("db", "web"), "already");
+    refused(machines.rename("db", "No Name"), "cannot be");
+    refused(machines.rename("nothing", "x"), "no machine");
+    refused(machines.create(&spec("shop", Lifetime::Named)).map(drop), "already");
+    let labelled = MachineSpec { label: Some("db".into()), ..spec("new", Lifetime::Named) };
+    refused(machines.create(&labelled).map(drop), "already");
+    assert!(!machines.machine_folder("new").exists());
+    machines.rename("web", "web").unwrap();
+    check("shop", None);
+    assert_eq!(machines.get("web").unwrap().spec.label, None);
+}
+
+#[test]
+fn the_trash_gives_back() {
+    let (_folder, machines) = machines();
+    make(&machines, "web", Lifetime::Named);
+    machines.rename("web", "shop").unwrap();
+    fs::write(machines.machine_folder("web").join("kept"), "first").unwrap();
+    let refused = |result: Result<(), MachinesError>, part: &str| {
+        let message = result.unwrap_err().to_string();
+        assert!(message.contains(part), "{message}");
+    };
+    let lock = machines.lock("web").unwrap();
+    refused(machines.trash("web"), "is running");
+    drop(lock);
+    machines.trash("web").unwrap();
+    assert!(machines.list().unwrap().is_empty() && machines.find("shop").is_err());
+    make(&machines, "web", Lifetime::Named);
+    refused(machines.restore("web").map(drop), "already");
+    machines.trash("web").unwrap();
+    let mut keys: Vec<String> = machines.trashed().unwrap().into_iter().map(|t| t.key).collect();
+    keys.sort();
+    assert_eq!(keys, ["web", "web~2"]);
+    make(&machines, "shop", Lifetime::Named);
+    refused(machines.restore("web~2").map(drop), "already");
+    machines.remove("shop").unwrap();
+    assert_eq!(machines.restore("web~2").unwrap(), "web");
+    assert_eq!(fs::read(machines.machine_folder("web").join("kept")).unwrap(), b"first");
+    assert_eq!(machines.find("shop").unwrap(), "web");
+    for key in ["../web", "web~x", "web~3", "web~2/..", ""] {
+        assert!(machines.restore(key).is_err(), "{key:?}");
+    }
+    assert_eq!(machines.empty_trash(Duration::from_secs(3600)).unwrap(), 0);
+    assert_eq!(machines.empty_trash(Duration::ZERO).unwrap(), 1);
+    assert!(machines.trashed().unwrap().is_empty());
+    assert!(machines.machine_folder("web").exists());
+}
+
+#[test]
+fn older_specs_are_read() {
+    let (_folder, machines) = machines();
+    make(&machines, "web", Lifetime::Named);
+    let path = machines.machine_folder("web").join(SPEC_FILE);
+    let mut text: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    text.as_object_mut().unwrap().remove("label");
+    fs::write(&path, text.to_string()).unwrap();
+    assert_eq!(machines.get("web").unwrap().spec, spec("web", Lifetime::Named));
+}

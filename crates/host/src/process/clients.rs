@@ -112,10 +112,15 @@ impl Client {
             *self.lost.entry(console).or_default() += bytes as u64;
             return;
         }
+        self.tell_lost(console);
+        self.send(event);
+    }
+
+    /// Says what was lost, before anything else is said of the terminal.
+    pub(super) fn tell_lost(&mut self, console: ConsoleId) {
         if let Some(bytes) = self.lost.remove(&console) {
             self.send(&Event::ConsoleLost { console, bytes });
         }
-        self.send(event);
     }
 
     /// Sends what the socket takes.

@@ -33,6 +33,7 @@ impl Process {
             log(message);
         }
         self.answer_recordings();
+        self.answer_typed();
         self.set_state(State::Stopped(reason.clone()));
         let end = WallInstant::now() + FAREWELL;
         while WallInstant::now() < end && self.clients.iter().any(Client::is_waiting) {

@@ -23,6 +23,7 @@ use stackvm_machine::{Frozen, Input};
 use super::clients::ClientId;
 use super::requests::Refusal;
 use super::start::{self, StartError};
+use super::typing::Typing;
 use super::{Process, log, make, unix_ns};
 use crate::exec::ExecKey;
 use crate::guest::GuestEvent;
@@ -214,6 +215,7 @@ impl Process {
         self.forks.clear();
         self.twins.clear();
         self.fresh = None;
+        self.typing = Typing::default();
         if let Some(net) = self.net.take() {
             net.leave();
         }

@@ -5,16 +5,16 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use stackvm_machine::instant::Ticks;
-use stackvm_machine::{Machine, MachineConfig, Stop};
-use stackvm_timeline::Position;
+use stackvm_machine::{Input, Instant, Machine, MachineConfig, Stop};
 use stackvm_timeline::journal::Journal;
 use stackvm_timeline::replay::{Departure, Replay};
 use stackvm_timeline::screen::Screens;
+use stackvm_timeline::{BranchId, Position, Timeline};
 
 use super::start::StartError;
 use super::{log, unix_ns};
 use crate::lab::{Actor, FreshIdentity, Lab, rtc_base};
-use crate::machines::{JOURNAL_FOLDER, Lifetime, MachineSpec, STOPPED_FILE, Source};
+use crate::machines::{JOURNAL_FOLDER, Lifetime, MachineSpec, STOPPED_FILE, Source, StartFrom};
 use crate::machines::{Left, left};
 use crate::prompt::{self, BootFiles, Prompt};
 use crate::recorder::{Recorder, header};
@@ -27,6 +27,8 @@ pub(super) struct Made {
     pub(super) lab: Lab,
     /// Its guest's clock has stood still.
     pub(super) clock_is_late: bool,
+    /// Its guest is to become a machine of its own in real time, with this on its clock.
+    pub(super) fresh_rtc_ns: Option<u64>,
     /// Its guest was at a prompt and still has the addresses it had there.
     pub(super) needs_addresses: bool,
 }
@@ -39,11 +41,14 @@ pub(super) fn make(folder: &Path, spec: &MachineSpec, data: &Path) -> Result<Mad
     let mut from_prompt = None;
     let mut made = match (kept, &spec.source) {
         (Some(journal), _) => go_on(journal, spec, left(folder))?,
+        (None, _) if let StartFrom::Moment { journal, at_ticks } = &spec.start => {
+            from_moment(journal, Instant::from_ticks(*at_ticks), spec, data)?
+        }
         (None, Source::Recording { journal }) => go_on(journal, spec, Left::Running)?,
         (None, _) => match at_prompt(spec, data) {
             Some((lab, prompt)) => {
                 from_prompt = Some(prompt);
-                Made { lab, clock_is_late: false, needs_addresses: false }
+                Made { lab, clock_is_late: false, fresh_rtc_ns: None, needs_addresses: false }
             }
             None => {
                 let mut lab = Lab::new(configure(spec, data)?)?;
@@ -51,7 +56,7 @@ pub(super) fn make(folder: &Path, spec: &MachineSpec, data: &Path) -> Result<Mad
                 if matches!(spec.source, Source::Image { .. }) {
                     lab.leave_boot_files(boot_files(spec, data));
                 }
-                Made { lab, clock_is_late: false, needs_addresses: false }
+                Made { lab, clock_is_late: false, fresh_rtc_ns: None, needs_addresses: false }
             }
         },
     };
@@ -65,7 +70,12 @@ pub(super) fn make(folder: &Path, spec: &MachineSpec, data: &Path) -> Result<Mad
     let is_new = kept.is_none();
     let began = own.filter(|_| is_new).into_iter().chain(spec.record.clone());
     match from_prompt {
-        None => record(&mut made.lab, spec, data, began)?,
+        None => {
+            record(&mut made.lab, spec, data, began)?;
+            if let Some(rtc_ns) = made.fresh_rtc_ns {
+                made.lab.put(&Actor::Host, Input::Identity { seed: random()?, rtc_ns });
+            }
+        }
         Some(prompt) => {
             record_from(&prompt, &mut made.lab, spec, data, began)?;
             become_fresh(&mut made.lab, spec)?;
@@ -75,6 +85,31 @@ pub(super) fn make(folder: &Path, spec: &MachineSpec, data: &Path) -> Result<Mad
     // Reading images and recordings takes much that nobody needs any more.
     super::fork::give_memory_back();
     Ok(made)
+}
+
+/// A fresh fork of another machine as it was at an instant. Its guest takes the rest of its identity
+/// when it runs, if it has an agent.
+fn from_moment(
+    journal: &Path,
+    at: Instant,
+    spec: &MachineSpec,
+    data: &Path,
+) -> Result<Made, StartError> {
+    let unusable = |problem: String| StartError::Journal { path: journal.to_owned(), problem };
+    let timeline = Timeline::open(journal).map_err(|error| unusable(error.to_string()))?;
+    let mut replay =
+        Replay::new(Arc::new(timeline)).map_err(|error| unusable(error.to_string()))?;
+    let place = Position { branch: BranchId::TRUNK, at, entries: None };
+    replay.seek(place).map_err(|error| unusable(error.to_string()))?;
+    let Departure { machine, config, derived, .. } =
+        replay.depart().map_err(|error| unusable(error.to_string()))?;
+    drop(replay);
+    let mut lab = Lab::with_machine(machine, config);
+    lab.restore(&derived);
+    if matches!(spec.source, Source::Image { .. }) {
+        lab.leave_boot_files(boot_files(spec, data));
+    }
+    Ok(Made { lab, clock_is_late: false, fresh_rtc_ns: Some(unix_ns()), needs_addresses: false })
 }
 
 /// A lab that goes on from its image's cached prompt, if the spec says so and there is one.
@@ -169,10 +204,10 @@ fn go_on(journal: &Path, spec: &MachineSpec, left: Left) -> Result<Made, StartEr
         lab.forget_screens();
         // Nobody has seen it off.
         while lab.next_event().is_some() {}
-        return Ok(Made { lab, clock_is_late: false, needs_addresses: false });
+        return Ok(Made { lab, clock_is_late: false, fresh_rtc_ns: None, needs_addresses: false });
     }
     let clock_is_late = spec.rtc_ns.is_none() && !matches!(spec.source, Source::Recording { .. });
-    Ok(Made { lab, clock_is_late, needs_addresses: false })
+    Ok(Made { lab, clock_is_late, fresh_rtc_ns: None, needs_addresses: false })
 }
 
 /// Whether the guest has switched it off.

@@ -38,7 +38,7 @@ impl Process {
         tag: Tag,
         name: &str,
     ) -> Result<(), Refusal> {
-        check_text("a name", name, NAME_BYTES_MAX)?;
+        check_actor(name)?;
         if let Some(client) = self.client(id) {
             client.actor = Actor::Named(name.into());
         }
@@ -127,6 +127,15 @@ impl Process {
         let wall = self.wall_ns();
         self.lab.tend(wall);
         Ok(())
+    }
+}
+
+/// Checks the name of somebody who types: recordings take no other.
+pub(super) fn check_actor(name: &str) -> Result<(), Refusal> {
+    check_text("a name", name, NAME_BYTES_MAX)?;
+    match name.chars().any(char::is_control) {
+        true => Err(format!("the name {name:?} has control characters")),
+        false => Ok(()),
     }
 }
 

@@ -5,11 +5,12 @@ use crate::exec::ExecKey;
 use crate::guest::GuestEvent;
 use crate::machines::{JOURNAL_FOLDER, Lifetime};
 use crate::protocol::{AfterSave, Agent, Command, DATA_BYTES_MAX, Event, ExecId, ExecSpec, Info};
-use crate::protocol::{Power, Reply, Request, StopReason, Tag};
+use crate::protocol::{HISTORY_LINES_MAX, Power, Reply, Request, StopReason, Tag};
 
-use stackvm_machine::{ConsoleId, Input};
+use stackvm_machine::{ConsoleId, Input, Instant};
 
 use super::clients::ClientId;
+use super::typing::Key;
 use super::{ExecOwner, Process, log, unix_ns};
 use crate::sandbox::Sandbox;
 
@@ -105,17 +106,22 @@ impl Process {
         command: Command,
     ) -> Result<Option<StopReason>, Refusal> {
         match command {
-            Command::Attach { console } => self.attach(id, tag, console)?,
+            Command::Attach { .. } | Command::Look { .. } | Command::Text { .. } => {
+                return self.look_command(id, tag, command);
+            }
             Command::Detach { console } => {
                 self.client(id).map(|client| client.attached.remove(&console));
                 self.reply(id, tag, Reply::Done);
             }
             Command::Type { console, bytes } => {
-                check_data(&bytes)?;
-                self.check_console(console)?;
                 let actor = self.actor(id);
-                self.lab.put(&actor, Input::Console { console, bytes });
+                self.type_at(console, &actor, bytes)?;
             }
+            Command::TypeOnce { console, bytes, name, source, number } => {
+                let key = Key { source, number };
+                self.type_once(id, tag, console, &name, key, bytes)?;
+            }
+            Command::Applied { source } => self.applied(id, tag, source)?,
             Command::Resize { console, size } => {
                 self.check_console(console)?;
                 let (columns, rows) = (size.columns, size.rows);
@@ -189,15 +195,49 @@ impl Process {
         Ok(())
     }
 
-    fn attach(&mut self, id: ClientId, tag: Tag, console: ConsoleId) -> Result<(), Refusal> {
-        self.check_console(console)?;
-        let Some(output) = self.lab.console(console) else { return Ok(()) };
-        let (scrollback, size) = (output.bytes(), output.size());
-        if let Some(client) = self.client(id) {
-            client.reply(tag, Reply::Attached { scrollback, size });
-            client.attached.insert(console);
+    /// The part of [`Process::command`] that is about what terminals show.
+    fn look_command(
+        &mut self,
+        id: ClientId,
+        tag: Tag,
+        command: Command,
+    ) -> Result<Option<StopReason>, Refusal> {
+        // Whoever hears of a terminal from here on has heard all that it shows.
+        if let Some(reason) = self.hand_out() {
+            return Ok(Some(reason));
         }
-        Ok(())
+        let (Command::Attach { console }
+        | Command::Look { console, .. }
+        | Command::Text { console }) = command
+        else {
+            unreachable!("{command:?} is not about what a terminal shows")
+        };
+        let now = self.lab.now();
+        let Some(terminal) = self.lab.console(console) else {
+            return Err(format!("this machine has no terminal {console:?}"));
+        };
+        let reply = match command {
+            Command::Look { since_ticks, lines_max, .. } => {
+                let since = Instant::from_ticks(since_ticks);
+                Reply::Picture(terminal.picture(since, lines_max, now))
+            }
+            Command::Text { .. } => {
+                let (lines, cursor) = terminal.text();
+                Reply::Text { lines, cursor }
+            }
+            _ => Reply::Attached {
+                picture: terminal.picture(Instant::ZERO, HISTORY_LINES_MAX, now),
+                size: terminal.size(),
+            },
+        };
+        if let Some(client) = self.client(id) {
+            client.tell_lost(console);
+            client.reply(tag, reply);
+            if matches!(command, Command::Attach { .. }) {
+                client.attached.insert(console);
+            }
+        }
+        Ok(None)
     }
 
     fn exec(
@@ -343,7 +383,7 @@ impl Process {
         Some(owner)
     }
 
-    fn check_console(&self, console: ConsoleId) -> Result<(), Refusal> {
+    pub(super) fn check_console(&self, console: ConsoleId) -> Result<(), Refusal> {
         match self.lab.console(console) {
             Some(_) => Ok(()),
             None => Err(format!("this machine has no terminal {console:?}")),
@@ -351,7 +391,7 @@ impl Process {
     }
 }
 
-fn check_data(bytes: &[u8]) -> Result<(), Refusal> {
+pub(super) fn check_data(bytes: &[u8]) -> Result<(), Refusal> {
     if bytes.len() > DATA_BYTES_MAX {
         let count = bytes.len();
         return Err(format!("{count} bytes in one message: at most {DATA_BYTES_MAX} are possible"));

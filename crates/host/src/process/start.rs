@@ -13,7 +13,9 @@ use stackvm_timeline::journal::JournalError;
 use thiserror::Error;
 
 use super::confine::confine;
+use super::fork::Fresh;
 use super::make::{self, Made};
+use super::typing::Typing;
 use super::{Process, say};
 use crate::lab::LabError;
 use crate::machines::spawn::Readiness;
@@ -70,7 +72,8 @@ pub(super) fn start(folder: &Path, sandbox: Sandbox) -> Result<Process, StartErr
     let lock = lock(&folder)?;
     let (signals, signal_ids) =
         signals().map_err(|error| StartError::io("handle signals", error))?;
-    let Made { mut lab, clock_is_late, needs_addresses } = make::make(&folder, &spec, &data)?;
+    let Made { mut lab, clock_is_late, fresh_rtc_ns, needs_addresses } =
+        make::make(&folder, &spec, &data)?;
     let mut net = match spec.network {
         Network::None => None,
         Network::User => Some(NetUser::start(&spec.forwards)?),
@@ -78,6 +81,8 @@ pub(super) fn start(folder: &Path, sandbox: Sandbox) -> Result<Process, StartErr
     if let Some(net) = net.as_mut().filter(|_| needs_addresses) {
         lab.become_reachable(net)?;
     }
+    let agent = lab.guest().has_agent_port();
+    let fresh = fresh_rtc_ns.filter(|_| agent).map(|rtc_ns| Fresh::Agent { rtc_ns });
     let listener = crate::socket::listen(&folder.join(SOCKET_FILE));
     let listener = listener.map_err(|error| StartError::io("make the control socket", error))?;
     let annex = match sandbox {
@@ -99,6 +104,7 @@ pub(super) fn start(folder: &Path, sandbox: Sandbox) -> Result<Process, StartErr
         execs: Default::default(),
         controls: Default::default(),
         control_count: 0,
+        typing: Typing::default(),
         state: State::Starting,
         started: WallInstant::now(),
         held: false,
@@ -107,7 +113,7 @@ pub(super) fn start(folder: &Path, sandbox: Sandbox) -> Result<Process, StartErr
         retry_wall_ns: 0,
         forks: Vec::new(),
         twins: Vec::new(),
-        fresh: None,
+        fresh,
         _lock: lock,
     })
 }

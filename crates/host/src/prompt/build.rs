@@ -6,7 +6,7 @@ use std::path::Path;
 use stackvm_images::Cancel;
 use stackvm_machine::instant::Ticks;
 use stackvm_machine::{ConsoleId, Frozen, Instant, Output};
-use stackvm_timeline::screen::{Derived, Screens};
+use stackvm_timeline::screen::{Derived, Screens, Written};
 
 use super::{Progress, PromptError};
 use crate::guest::StandbySaved;
@@ -27,7 +27,6 @@ const REST_LOOKS: u32 = 10;
 /// A machine at its prompt, not written yet.
 pub(super) struct Booted {
     pub(super) frozen: Frozen,
-    pub(super) terminals: Vec<(ConsoleId, Vec<u8>)>,
     pub(super) derived: Derived,
     pub(super) standby: Option<StandbySaved>,
 }
@@ -71,7 +70,7 @@ impl Boot<'_> {
     /// Whether the agent is up and the login shell, if there is one, has said something.
     fn has_prompt(&mut self) -> bool {
         let shell = self.lab.console(ConsoleId::Hvc(0));
-        let has_spoken = shell.is_none_or(|shell| !shell.bytes().is_empty());
+        let has_spoken = shell.is_none_or(|shell| shell.screen().written() == Written::Once);
         has_spoken && self.lab.guest().is_up()
     }
 
@@ -102,14 +101,10 @@ impl Boot<'_> {
     }
 
     fn finish(mut self) -> Booted {
-        let consoles = self.lab.consoles().into_iter();
-        let terminals = consoles
-            .filter_map(|console| Some((console, self.lab.console(console)?.bytes())))
-            .collect();
         let standby = self.lab.guest().standby();
         let open_ports = self.lab.guest().save().open;
         let derived = Derived { open_ports, ..self.screens.derived() };
         let frozen = self.lab.machine.freeze();
-        Booted { frozen, terminals, derived, standby }
+        Booted { frozen, derived, standby }
     }
 }

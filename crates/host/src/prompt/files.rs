@@ -144,8 +144,8 @@ fn write_aside(aside: &Path, booted: Booted) -> Result<(), PromptError> {
     let pack = sink.and_then(seal).map_err(io_error("write", &pack_path))?;
 
     let state = frozen.state_bytes();
-    let Booted { terminals, derived, standby, .. } = booted;
-    let meta = Meta { state, ram, disks, terminals, derived, standby, keyframe, pages, pack };
+    let Booted { derived, standby, .. } = booted;
+    let meta = Meta { state, ram, disks, derived, standby, keyframe, pages, pack };
     write_meta(aside, &meta)
 }
 

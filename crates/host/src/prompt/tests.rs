@@ -6,10 +6,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use stackvm_machine::StateTrees;
 use stackvm_machine::devices::disk::MemorySource;
 use stackvm_machine::instant::Ticks;
-use stackvm_machine::{ConsoleId, DiskConfig, Firmware, Machine, MachineConfig, StateTrees};
-use stackvm_timeline::screen::Derived;
+use stackvm_machine::{ConsoleId, DiskConfig, Firmware, Machine, MachineConfig, Output};
+use stackvm_timeline::screen::Screens;
 
 use super::build::Booted;
 use super::{PROMPTS_MAX, Prompt, PromptError, files, sweep};
@@ -38,9 +39,12 @@ fn config() -> MachineConfig {
 fn booted() -> Booted {
     let mut machine = Machine::new(&config()).expect("a machine");
     machine.run(machine.now() + Ticks::from_ns(100_000));
-    let terminals = vec![(ConsoleId::Hvc(0), b"root@tiny:~# ".to_vec())];
+    let (console, bytes) = (ConsoleId::Hvc(0), b"root@tiny:~# ".to_vec());
+    let mut screens = Screens::new();
+    screens.output(&Output::Console { console, bytes });
+    let derived = screens.derived();
     let frozen = machine.freeze();
-    Booted { frozen, terminals, derived: Derived::default(), standby: None }
+    Booted { frozen, derived, standby: None }
 }
 
 fn open(folder: &Path) -> Result<Option<Prompt>, PromptError> {
@@ -62,7 +66,7 @@ fn what_is_read_is_what_was_written() {
         let prompt = open(&folder).unwrap().expect("just written");
         assert_eq!(prompt.frozen().digest(&mut StateTrees::new(&config())), digest);
         assert_eq!(prompt.keyframe().digest, digest);
-        assert_eq!(prompt.terminals()[0].1, b"root@tiny:~# ");
+        assert!(prompt.derived().screens[0].dump.starts_with("root@tiny:~#"));
         // The trees come from the pack, which therefore has all there is of RAM.
         let mut trees = prompt.trees().unwrap();
         assert_eq!(prompt.frozen().digest(&mut trees), digest);

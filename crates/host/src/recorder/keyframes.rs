@@ -121,11 +121,11 @@ impl Keyframes {
     }
 
     /// It is in the journal: from now on there are others.
-    pub(super) fn grow(&mut self, journal: &Journal, cost: Duration) {
+    pub(super) fn grow(&mut self, journal: &Journal) {
         self.first = None;
         // The trees of the last one stay: they are of chunks that the journal has now.
         self.known.become_those_of(journal);
-        self.cadence = Cadence::after(self.taken, cost);
+        self.cadence = Cadence::after(self.taken, Duration::ZERO);
     }
 
     /// The first one will not be needed.

@@ -98,6 +98,11 @@ impl Recorder {
         })
     }
 
+    /// Whether nothing waits for it to begin.
+    pub(super) fn has_all(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
     /// Says something about this instant.
     pub(crate) fn note(
         &mut self,
@@ -205,7 +210,11 @@ impl Recorder {
                 let actor = match self.actors.get(&actor) {
                     Some(id) => *id,
                     None => {
-                        let id = journal.actor(actor.name())?;
+                        let id = match journal.actor(actor.name()) {
+                            // Whoever types under ever new names must not stop the machine.
+                            Err(JournalError::TooMuch { .. }) => ActorId::HOST,
+                            id => id?,
+                        };
                         self.actors.insert(actor, id);
                         id
                     }
@@ -219,6 +228,8 @@ impl Recorder {
             Waiting::Note { at, author, words } => {
                 let branch = journal.tip().branch;
                 let unix_ms = crate::process::unix_ns() / 1_000_000;
+                // Whoever goes there must find that the machine came so far.
+                journal.reach(at)?;
                 journal.note(&Note { branch, at, author, unix_ms, words })
             }
         }
@@ -292,7 +303,7 @@ impl Recorder {
 
     /// The first keyframe is there: makes the journal, or its next branch, and writes what waits.
     fn begun(&mut self, finished: Finished) -> Result<(), JournalError> {
-        let Finished { mut keyframe, pack, path, cpu, .. } = finished;
+        let Finished { mut keyframe, pack, path, .. } = finished;
         match (&mut self.journal, self.header.take()) {
             (None, Some(header)) => {
                 let packs = [path.clone()];
@@ -320,7 +331,7 @@ impl Recorder {
             (None, None) => unreachable!("a recording has a journal or makes one"),
         }
         if let Some(journal) = &self.journal {
-            self.keyframes.grow(journal, cpu);
+            self.keyframes.grow(journal);
         }
         for waiting in std::mem::take(&mut self.waiting) {
             self.write(waiting)?;

@@ -76,6 +76,19 @@ pub(crate) fn timeline(folder: &Path) -> Result<Timeline, OpenError> {
     }
 }
 
+/// The marks and comments in a journal's folder, in the order they were made, without its log and
+/// keyframes. Another process may write it.
+///
+/// # Errors
+/// See [`OpenError`].
+pub fn notes(folder: &Path) -> Result<Vec<Note>, OpenError> {
+    let manifest = Manifest::read(folder)?;
+    let base = manifest.base.as_ref().map(|base| base::open(folder, base)).transpose()?;
+    let (own, _) = read_records::<Note>(&paths::notes(folder))?;
+    let base = base.iter().flat_map(|base| base.notes()).cloned();
+    Ok(base.chain(own).collect())
+}
+
 /// Reads a folder.
 pub(super) fn load(folder: &Path) -> Result<Loaded, OpenError> {
     let manifest = Manifest::read(folder)?;

@@ -6,7 +6,7 @@ use anyhow::{Result, anyhow};
 use stackvm_host::protocol::{Command, Event, RecordingAction, Reply, State, Tag};
 
 use super::Recording;
-use crate::commands::{machines, settle};
+use crate::commands::{machine, machines, settle};
 use crate::people;
 use crate::progress::Progress;
 use crate::session::{Link, Signals, message};
@@ -22,9 +22,10 @@ const TAG_NAME: u32 = 3;
 /// Records the machine `name`.
 pub(super) async fn run(name: &str, recording: Recording, signals: &mut Signals) -> Result<u8> {
     let machines = machines()?;
-    let annex = machines.info(name)?.annex.map(|annex| machines.annex(&annex)).transpose()?;
+    let id = &machine(&machines, name)?.spec.name;
+    let annex = machines.info(id)?.annex.map(|annex| machines.annex(&annex)).transpose()?;
     let journal = recording.grow_in(annex.as_deref())?;
-    let mut link = Link::connect(&machines.socket(name)).await?;
+    let mut link = Link::connect(&machines.socket(id)).await?;
     send(&link, TAG_NAME, Command::Name { name: people::user() }).await;
     send(&link, TAG_RECORD, Command::Record { journal: journal.clone() }).await;
     let mut progress = Progress::new();
@@ -61,7 +62,7 @@ pub(super) async fn run(name: &str, recording: Recording, signals: &mut Signals)
                 // The machine has stopped, and with it the recording has ended.
                 None => {
                     drop(progress);
-                    settle(&machines, name).await;
+                    settle(&machines, id).await;
                     recording.finish(signals).await?;
                     return Ok(0);
                 }

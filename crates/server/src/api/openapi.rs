@@ -1,0 +1,66 @@
+//! The description of the interface, for programs that want to use it.
+
+use axum::Json;
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::{ContentBuilder, Ref, RefOr, ResponseBuilder};
+use utoipa::{Modify, OpenApi};
+
+use super::types::{HomeMessage, Problem};
+use super::{audit, images, machines, markers, power, reach, session, shares, tasks};
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "StackVM",
+        description = "Machines, the links to them, and what happens to both. A browser is known by \
+            its cookie, a program by a bearer. Lists come in parts; `POST` takes an \
+            `Idempotency-Key`; what goes wrong is `application/problem+json`.",
+    ),
+    paths(
+        super::healthz, session::show, session::open, session::change, session::end,
+        machines::list, machines::create, machines::show, machines::change, machines::delete,
+        machines::restore, power::act, power::info, markers::list, markers::create,
+        markers::branch, shares::list, shares::create, shares::revoke, tasks::list, tasks::show,
+        tasks::cancel, images::list, reach::show, reach::open, reach::close, reach::link,
+        reach::down, audit::list, document,
+    ),
+    components(schemas(Problem, HomeMessage)),
+    modifiers(&Common),
+    security(("cookie" = []), ("bearer" = [])),
+)]
+struct Document;
+
+/// What all operations have in common.
+struct Common;
+
+impl Modify for Common {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let problem = ContentBuilder::new()
+            .schema(Some(RefOr::Ref(Ref::from_schema_name("Problem"))))
+            .build();
+        let response = |text: &str| {
+            let response = ResponseBuilder::new().description(text);
+            RefOr::T(response.content("application/problem+json", problem.clone()).build())
+        };
+        for item in document.paths.paths.values_mut() {
+            let operations = [&mut item.get, &mut item.post, &mut item.patch, &mut item.delete];
+            for operation in operations.into_iter().flatten() {
+                let responses = &mut operation.responses.responses;
+                responses.insert("4XX".to_owned(), response("The request is wrong, or not yours."));
+                responses.insert("503".to_owned(), response("Not now; see `Retry-After`."));
+            }
+        }
+        let components = document.components.get_or_insert_default();
+        let cookie = ApiKey::Cookie(ApiKeyValue::new("stackvm_INSTANCE"));
+        components.add_security_scheme("cookie", SecurityScheme::ApiKey(cookie));
+        let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
+        components.add_security_scheme("bearer", SecurityScheme::Http(bearer));
+    }
+}
+
+/// This description.
+#[utoipa::path(get, path = "/api/openapi.json", tag = "server",
+    responses((status = 200, description = "OpenAPI 3.1.", body = Object)))]
+pub(crate) async fn document() -> Json<utoipa::openapi::OpenApi> {
+    Json(Document::openapi())
+}

@@ -1,0 +1,149 @@
+//! Links to a machine: made, listed, taken back.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use stackvm_catalog::ids::{Secret, ShareId};
+use stackvm_catalog::rows::ShareRow;
+use stackvm_host::protocol::{Command, Reply};
+use stackvm_machine::Instant;
+
+use super::extract::{Body, Params, Place, Visitor, check_text};
+use super::types::{CreatedShare, NewShare, Page, Past, ShareView};
+use crate::app::App;
+use crate::clock::unix_ms;
+use crate::idempotency::HasSecret;
+use crate::problem::Problem;
+use crate::protocol::Gone;
+use crate::rights::{Right, Role};
+use crate::rooms::Cut;
+
+/// Longest label, in bytes.
+const LABEL_BYTES_MAX: usize = 200;
+/// Longest password, in bytes.
+const PASSWORD_BYTES_MAX: usize = 256;
+/// Longest life of a link, in seconds.
+const LIFE_S_MAX: u64 = 366 * 24 * 3600;
+
+/// A machine's links, the newest first, with those that are over.
+#[utoipa::path(get, path = "/api/machines/{id}/shares", tag = "shares",
+    params(
+        ("id" = String, Path, description = "The machine."),
+        ("limit" = Option<u32>, Query, description = "At most so many, up to 500.", minimum = 1, maximum = 500),
+        ("cursor" = Option<String>, Query, description = "`next` of the part before."),
+    ),
+    responses((status = 200, description = "A part of them.", body = Page<ShareView>)))]
+pub(crate) async fn list(
+    State(app): State<Arc<App>>,
+    Visitor(session): Visitor,
+    Place(id): Place<String>,
+    params: Params,
+) -> Result<Json<Page<ShareView>>, Problem> {
+    app.allow(&session, &id, Right::Share).await?;
+    params.only(&["limit", "cursor"])?;
+    app.fleet.get(&id).await?;
+    let shares = app.catalog.shares(&id).await?;
+    let shares = shares.iter().map(|share| app.share_view(share)).collect();
+    params.page(shares, |share: &ShareView| share.id.clone()).map(Json)
+}
+
+/// Makes a link. Its secret is in this answer and in no other.
+#[utoipa::path(post, path = "/api/machines/{id}/shares", tag = "shares", request_body = NewShare,
+    params(("id" = String, Path, description = "The machine.")),
+    responses((status = 201, description = "Made.", body = CreatedShare)))]
+pub(crate) async fn create(
+    State(app): State<Arc<App>>,
+    Visitor(session): Visitor,
+    Place(id): Place<String>,
+    Body(body): Body<NewShare>,
+) -> Result<Response, Problem> {
+    app.allow(&session, &id, Right::Share).await?;
+    app.fleet.get(&id).await?;
+    check(&body)?;
+    let NewShare { role, label, expires_in_s, password, past } = body;
+    let past_from_ns = match past {
+        Past::All => None,
+        Past::FromNow => Some(now(&app, &id).await),
+    };
+    let password = match password {
+        Some(password) => Some(app.access.hash_password(password).await?),
+        None => None,
+    };
+    let (secret, created_unix_ms) = (Secret::random()?, unix_ms());
+    let share = ShareRow {
+        id: ShareId::random()?,
+        owner: app.catalog.owner(),
+        machine: id.clone(),
+        role: role.name().to_owned(),
+        label,
+        secret: secret.hash(),
+        password,
+        past_from_ns,
+        created_unix_ms,
+        expires_unix_ms: expires_in_s.map(|seconds| created_unix_ms + 1000 * seconds),
+        revoked_unix_ms: None,
+        opened: 0,
+    };
+    app.catalog.add_share(&share).await?;
+    let detail = format!("{} of {id}", role.name());
+    app.audit(&session, "share.create", &share.id.to_string(), detail).await?;
+    let (base, halves) = (app.reach.widest(), format!("{}#{}", share.id, secret.hex()));
+    let created = CreatedShare {
+        share: app.share_view(&share),
+        url: format!("{base}/s/{halves}"),
+        embed_url: format!("{base}/embed/{halves}"),
+        path: format!("/s/{halves}"),
+    };
+    let mut response = (StatusCode::CREATED, Json(created)).into_response();
+    response.extensions_mut().insert(HasSecret);
+    Ok(response)
+}
+
+fn check(body: &NewShare) -> Result<(), Problem> {
+    if !Role::SHARED.contains(&body.role) {
+        return Err(Problem::field("role", "it is viewer, commenter or driver"));
+    }
+    check_text("label", &body.label, LABEL_BYTES_MAX)?;
+    if body.expires_in_s.is_some_and(|seconds| !(1..=LIFE_S_MAX).contains(&seconds)) {
+        return Err(Problem::field("expires_in_s", format!("it is 1 to {LIFE_S_MAX} seconds")));
+    }
+    let password_bytes = body.password.as_ref().map(String::len);
+    if password_bytes.is_some_and(|bytes| !(1..=PASSWORD_BYTES_MAX).contains(&bytes)) {
+        return Err(Problem::field("password", format!("it is 1 to {PASSWORD_BYTES_MAX} bytes")));
+    }
+    Ok(())
+}
+
+/// The machine's instant. Of one that does not answer it is not known; then such a link shows
+/// nothing of the past at all, rather than too much.
+async fn now(app: &App, machine: &str) -> u64 {
+    match app.rooms.command(machine, Command::Info).await {
+        Ok(Reply::Info(info)) => Instant::from_ticks(info.instant_ticks).ns(),
+        _ => Instant::MAX.ns(),
+    }
+}
+
+/// Takes a link back: whoever is here through it is out within a second.
+#[utoipa::path(delete, path = "/api/shares/{id}", tag = "shares",
+    params(("id" = String, Path, description = "The link's public half.")),
+    responses((status = 204, description = "Taken back.")))]
+pub(crate) async fn revoke(
+    State(app): State<Arc<App>>,
+    Visitor(session): Visitor,
+    Place(id): Place<String>,
+) -> Result<StatusCode, Problem> {
+    let unknown = || Problem::not_found("link of this name");
+    let id: ShareId = id.parse().map_err(|_| unknown())?;
+    let share = app.catalog.share(id).await?.ok_or_else(unknown)?;
+    // Whoever may not see the machine does not learn that there is such a link.
+    app.see(&session, &share.machine).await.map_err(|_| unknown())?;
+    app.allow(&session, &share.machine, Right::Share).await?;
+    if app.catalog.revoke_share(id, unix_ms()).await? {
+        app.rooms.cut(&Cut::Share(id, Gone::Revoked));
+        app.audit(&session, "share.revoke", &id.to_string(), share.machine).await?;
+    }
+    Ok(StatusCode::NO_CONTENT)
+}

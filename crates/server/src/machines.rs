@@ -1,0 +1,487 @@
+//! The machines of the data directory, for callers that must not block: every call is the host's
+//! [`Machines`] on a thread of its own.
+//!
+//! Also knows those that are being made (they have a name before they have a folder), and which of
+//! the running ones this server has started, so that it ends them when it ends and no others.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use std::{fs, io};
+
+use stackvm_host::machines::{
+    Lifetime, Listed, MachineSpec, Machines, MachinesError, Source, StartFrom, Status, StopHow,
+    Stopped, Trashed, check_name,
+};
+use stackvm_host::sandbox::Sandbox;
+use stackvm_host::prompt;
+use stackvm_host::protocol::{Command, RecordingAction};
+use stackvm_images::{BuildOptions, Cancel, ImageStore, Phase, ensure};
+use tokio::task::spawn_blocking;
+
+use crate::api::types::MarkerView;
+use crate::problem::{Kind, Problem, fault};
+use crate::rooms::{Fault, Progress};
+
+/// Names of the machines that this server has started.
+const OURS_FILE: &str = "server-machines.json";
+/// How long a deleted machine can be restored.
+const TRASH_TIME: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Disk space that a new machine must leave, in bytes.
+const DISK_SPARE_BYTES: u64 = 256 << 20;
+
+/// The machines of a data directory.
+#[derive(Clone)]
+pub(crate) struct Fleet {
+    machines: Machines,
+    data_dir: PathBuf,
+    mirror: Option<String>,
+    inner: Arc<Mutex<Inner>>,
+}
+
+#[derive(Default)]
+struct Inner {
+    /// Those that are being made, by the name of the folder that they will have.
+    coming: BTreeMap<String, MachineSpec>,
+    ours: BTreeSet<String>,
+}
+
+/// What a new machine should be.
+#[derive(Clone, Debug)]
+pub(crate) struct Wish {
+    pub(crate) image: String,
+    pub(crate) name: Option<String>,
+    pub(crate) memory_bytes: Option<u64>,
+}
+
+/// What became of a machine when its server ended.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Ended {
+    Off,
+    Saved,
+    /// It could not be saved, for this reason, and was switched off.
+    NotSaved(String),
+}
+
+impl Fleet {
+    /// Those of `data_dir`, an absolute path.
+    pub(crate) fn open(
+        data_dir: &Path,
+        mirror: Option<String>,
+        sandbox: Sandbox,
+    ) -> Result<Fleet, MachinesError> {
+        let machines = Machines::open(data_dir)?.with_sandbox(sandbox);
+        let ours = fs::read(data_dir.join(OURS_FILE)).unwrap_or_default();
+        // A file that is none is as good as no file: machines are found in their folders.
+        let ours = serde_json::from_slice(&ours).unwrap_or_default();
+        let inner = Inner { coming: BTreeMap::new(), ours };
+        let inner = Arc::new(Mutex::new(inner));
+        Ok(Fleet { machines, data_dir: data_dir.to_owned(), mirror, inner })
+    }
+
+    /// All that are kept or run, and those that are being made.
+    pub(crate) async fn list(&self) -> Result<Vec<Listed>, Problem> {
+        let coming = self.lock().coming.clone();
+        let mut listed = self.blocking(Machines::list).await?;
+        for (id, spec) in coming {
+            if !listed.iter().any(|machine| machine.spec.name == id) {
+                listed.push(Listed { spec, status: Status::Off });
+            }
+        }
+        listed.sort_by(|a, b| a.spec.name.cmp(&b.spec.name));
+        Ok(listed)
+    }
+
+    pub(crate) async fn get(&self, id: &str) -> Result<Listed, Problem> {
+        if let Some(spec) = self.lock().coming.get(id) {
+            return Ok(Listed { spec: spec.clone(), status: Status::Off });
+        }
+        self.with(id, |machines, id| machines.get(id)).await
+    }
+
+    /// Takes a name for a new machine, which is listed from now on.
+    pub(crate) async fn reserve(&self, wish: &Wish) -> Result<MachineSpec, Problem> {
+        self.check_room(wish).await?;
+        let taken = self.list().await?;
+        let is_taken = |name: &str| {
+            taken.iter().any(|machine| machine.spec.name == name || machine.label() == name)
+        };
+        let trashed = self.blocking(Machines::trashed).await?;
+        let is_free_folder =
+            |name: &str| !is_taken(name) && !trashed.iter().any(|it| it.spec.name == name);
+        let id = match &wish.name {
+            Some(name) => {
+                check_name(name)?;
+                if is_taken(name) {
+                    return Err(MachinesError::Exists(name.clone()).into());
+                }
+                Some(name.clone()).filter(|name| is_free_folder(name))
+            }
+            None => None,
+        };
+        let seed = stackvm_host::machines::names::random_seed();
+        let mut candidates = stackvm_host::machines::names::candidates(seed);
+        let id = id.or_else(|| candidates.find(|name| is_free_folder(name)));
+        let id = id.ok_or(MachinesError::TooMany)?;
+        let source = Source::Image { name: wish.image.clone(), hash: None };
+        let spec = MachineSpec {
+            lifetime: Lifetime::Named,
+            start: StartFrom::Prompt,
+            memory_bytes: wish.memory_bytes,
+            label: wish.name.clone().filter(|name| *name != id),
+            ..MachineSpec::new(&id, source)
+        };
+        let mut inner = self.lock();
+        // Somebody else may have asked for the same name meanwhile.
+        let label = spec.label.as_ref().unwrap_or(&id);
+        let clashes = |it: &MachineSpec| it.name == id || it.label.as_ref().unwrap_or(&it.name) == label;
+        if inner.coming.values().any(clashes) {
+            return Err(MachinesError::Exists(label.clone()).into());
+        }
+        inner.coming.insert(id, spec.clone());
+        Ok(spec)
+    }
+
+    /// Gives back a name that was reserved.
+    pub(crate) fn release(&self, id: &str) {
+        self.lock().coming.remove(id);
+    }
+
+    /// Makes and starts a machine that was reserved, and all it needs; in the end it is reserved no
+    /// more.
+    pub(crate) async fn make(
+        &self,
+        spec: MachineSpec,
+        progress: impl FnMut(Progress) + Send + 'static,
+        cancel: Cancel,
+    ) -> Result<(), Fault> {
+        let (fleet, id) = (self.clone(), spec.name.clone());
+        let made = spawn_blocking(move || fleet.make_blocking(spec, progress, &cancel)).await;
+        let result = made.unwrap_or_else(|panic| Err(fault(&panic)));
+        self.release(&id);
+        if result.is_ok() {
+            self.adopt(&id);
+        }
+        result
+    }
+
+    fn make_blocking(
+        &self,
+        mut spec: MachineSpec,
+        mut progress: impl FnMut(Progress),
+        cancel: &Cancel,
+    ) -> Result<(), Fault> {
+        let options = BuildOptions { data_dir: self.data_dir.clone(), mirror: self.mirror.clone() };
+        if let Source::Image { name, hash } = &mut spec.source {
+            let image = ensure(name, &options, &mut |it| progress(of_image(it)), cancel);
+            *hash = Some(image.map_err(|error| fault(&error))?.hash);
+        }
+        let mut report = |it| progress(of_prompt(&it));
+        prompt::ensure(&self.data_dir, &spec, &mut report, cancel).map_err(|error| fault(&error))?;
+        // A machine that is made while the server ends would be nobody's.
+        cancel.check().map_err(|error| fault(&error))?;
+        self.machines.create(&spec).map(drop).map_err(|error| fault(&error))
+    }
+
+    /// Switches a machine on, or lets it go on where it was.
+    pub(crate) async fn start(&self, id: &str) -> Result<(), Problem> {
+        self.with(id, |machines, id| machines.start(id)).await?;
+        self.adopt(id);
+        Ok(())
+    }
+
+    /// Saves a machine; it stays off until somebody starts it.
+    pub(crate) async fn save(&self, id: &str) -> Result<(), Problem> {
+        let stopped = self.with(id, |machines, id| machines.stop(id, StopHow::Save)).await?;
+        self.disown(id);
+        match stopped {
+            Stopped::Clean => Ok(()),
+            Stopped::Forced { reason } => Err(Problem::new(
+                Kind::Conflict,
+                format!("the machine was switched off instead of saved: {reason}"),
+                "Start it again.",
+            )),
+        }
+    }
+
+    /// Calls a machine something else.
+    pub(crate) async fn rename(&self, id: &str, label: String) -> Result<(), Problem> {
+        self.with(id, move |machines, id| machines.rename(id, &label)).await
+    }
+
+    /// Puts a machine that does not run where it can be taken back from.
+    pub(crate) async fn trash(&self, id: &str) -> Result<(), Problem> {
+        self.with(id, |machines, id| machines.trash(id)).await?;
+        self.disown(id);
+        Ok(())
+    }
+
+    /// Takes a machine back, the latest of this name.
+    pub(crate) async fn restore(&self, id: &str) -> Result<String, Problem> {
+        self.with(id, |machines, id| machines.restore(id)).await
+    }
+
+    /// Machines that were deleted and are still there.
+    pub(crate) async fn trashed(&self) -> Result<Vec<Trashed>, Problem> {
+        self.blocking(Machines::trashed).await
+    }
+
+    /// Removes what was deleted long ago; returns which.
+    pub(crate) async fn empty_trash(&self) -> Result<Vec<String>, Problem> {
+        let names = |trashed: Vec<Trashed>| -> BTreeSet<String> {
+            trashed.into_iter().map(|machine| machine.spec.name).collect()
+        };
+        let before = names(self.trashed().await?);
+        self.blocking(|machines| machines.empty_trash(TRASH_TIME)).await?;
+        let after = names(self.trashed().await?);
+        Ok(before.difference(&after).cloned().collect())
+    }
+
+    /// The instants of a machine that have names.
+    pub(crate) async fn markers(&self, id: &str) -> Result<Vec<MarkerView>, Problem> {
+        let markers = self.with(id, |machines, id| machines.markers(id)).await?;
+        let view = |(index, marker): (u32, stackvm_host::machines::Marker)| MarkerView {
+            index,
+            name: marker.name,
+            author: marker.author,
+            at_ns: marker.at.ns(),
+        };
+        Ok((0..).zip(markers).map(view).collect())
+    }
+
+    /// Gives the present instant of a running machine a name.
+    pub(crate) async fn mark(&self, id: &str, author: String, name: String) -> Result<(), Problem> {
+        let journal = self.data_dir.join("machines").join(id).join("journal");
+        self.with(id, move |machines, id| {
+            let mut lab = machines.connect(id)?;
+            lab.call(Command::Name { name: author })?;
+            let action = RecordingAction::Mark { name };
+            lab.call(Command::Recording { journal, action })?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// A new machine that goes on from a named instant of another.
+    pub(crate) async fn branch(
+        &self,
+        id: &str,
+        marker: u32,
+        new: String,
+    ) -> Result<(), Problem> {
+        let branch = new.clone();
+        let found = self.with(id, move |machines, id| {
+            let markers = machines.markers(id)?;
+            let Some(marker) = markers.get(marker as usize) else { return Ok(false) };
+            machines.branch(id, marker.at, &branch).map(|_| true)
+        });
+        if !found.await? {
+            return Err(Problem::not_found("marker of this number"));
+        }
+        self.adopt(&new);
+        Ok(())
+    }
+
+    /// A name that no machine has.
+    pub(crate) async fn free_name(&self) -> Result<String, Problem> {
+        self.blocking(Machines::free_name).await
+    }
+
+    /// The images that there are, with what they are made of.
+    pub(crate) async fn images(&self) -> Result<Vec<stackvm_images::Image>, Problem> {
+        let data_dir = self.data_dir.clone();
+        let list = spawn_blocking(move || {
+            ImageStore::open(&data_dir).and_then(|store| store.list())
+        });
+        let list = list.await.map_err(|panic| Problem::unavailable(&panic))?;
+        list.map_err(|error| Problem::unavailable(&error))
+    }
+
+    /// Machines of this server that were left saved or were killed with the host: they go on.
+    pub(crate) async fn interrupted(&self) -> Result<Vec<String>, Problem> {
+        let ours = self.lock().ours.clone();
+        let waits = |machine: &Listed| {
+            matches!(machine.status, Status::Saved | Status::Crashed)
+                && ours.contains(&machine.spec.name)
+        };
+        let listed = self.blocking(Machines::list).await?;
+        Ok(listed.into_iter().filter(waits).map(|machine| machine.spec.name).collect())
+    }
+
+    /// Machines of this server that run now.
+    pub(crate) async fn running(&self) -> Result<Vec<Listed>, Problem> {
+        let ours = self.lock().ours.clone();
+        let mut listed = self.blocking(Machines::list).await?;
+        listed.retain(|it| it.status == Status::Running && ours.contains(&it.spec.name));
+        Ok(listed)
+    }
+
+    /// Ends a machine of this server with the server.
+    pub(crate) async fn end(&self, id: &str, how: StopHow) -> Result<Ended, Problem> {
+        let ended = self.with(id, move |machines, id| end(machines, id, how)).await?;
+        if how != StopHow::Save {
+            self.disown(id);
+        }
+        Ok(ended)
+    }
+
+    /// This server has started it.
+    fn adopt(&self, id: &str) {
+        self.change_ours(|ours| ours.insert(id.to_owned()));
+    }
+
+    /// It is not to be started by the next server.
+    pub(crate) fn disown(&self, id: &str) {
+        self.change_ours(|ours| ours.remove(id));
+    }
+
+    fn change_ours(&self, change: impl FnOnce(&mut BTreeSet<String>) -> bool) {
+        let mut inner = self.lock();
+        if change(&mut inner.ours)
+            && let Err(error) = write_aside(&self.data_dir.join(OURS_FILE), &inner.ours)
+        {
+            eprintln!("could not write {OURS_FILE}: {error}; the next start resumes fewer machines");
+        }
+    }
+
+    /// Disk and memory for one more.
+    async fn check_room(&self, wish: &Wish) -> Result<(), Problem> {
+        let refuse = |detail: String, action: &str| Err(Problem::new(Kind::Unavailable, detail, action));
+        let data_dir = self.data_dir.clone();
+        let free = spawn_blocking(move || rustix::fs::statvfs(&data_dir)).await;
+        let free = free.map_err(|panic| Problem::unavailable(&panic))?;
+        // A file system that does not say has to show it when it is written to.
+        let free = free.map_or(u64::MAX, |stat| stat.f_bavail.saturating_mul(stat.f_frsize));
+        if free < DISK_SPARE_BYTES {
+            let detail = format!("only {} MiB of disk space are left", free >> 20);
+            return refuse(detail, "Delete machines or other files, then try again.");
+        }
+        let (wanted, left) = (wish.memory_bytes.unwrap_or(0), memory_left());
+        if wanted > left {
+            let detail = format!("{} MiB of memory are left for {}", left >> 20, wanted >> 20);
+            return refuse(detail, "Stop machines, or make it smaller.");
+        }
+        Ok(())
+    }
+
+    async fn with<T: Send + 'static>(
+        &self,
+        id: &str,
+        work: impl FnOnce(&Machines, &str) -> Result<T, MachinesError> + Send + 'static,
+    ) -> Result<T, Problem> {
+        let id = id.to_owned();
+        self.blocking(move |machines| work(machines, &id)).await
+    }
+
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Machines) -> Result<T, MachinesError> + Send + 'static,
+    ) -> Result<T, Problem> {
+        let machines = self.machines.clone();
+        let done = spawn_blocking(move || work(&machines)).await;
+        Ok(done.map_err(|panic| Problem::unavailable(&panic))??)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn end(machines: &Machines, id: &str, how: StopHow) -> Result<Ended, MachinesError> {
+    let saves = how == StopHow::Save;
+    let refusal = match machines.stop(id, how) {
+        Ok(Stopped::Clean) if saves => return Ok(Ended::Saved),
+        Ok(Stopped::Forced { reason }) if saves => return Ok(Ended::NotSaved(reason)),
+        Ok(_) => return Ok(Ended::Off),
+        // It ended by itself just now.
+        Err(MachinesError::NotRunning(_) | MachinesError::Unknown { .. }) => return Ok(Ended::Off),
+        Err(error) => fault(&error).what,
+    };
+    match machines.stop(id, StopHow::Shutdown { patience: PATIENCE }) {
+        Ok(_) | Err(MachinesError::NotRunning(_)) => Ok(Ended::NotSaved(refusal)),
+        Err(error) => Err(error),
+    }
+}
+
+/// How long a guest may take to switch off before the plug is pulled.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Bytes of memory that the host could give now.
+fn memory_left() -> u64 {
+    let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
+    let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+    // A host that does not say has to show it when the machine starts.
+    kib.map_or(u64::MAX, |kib| kib << 10)
+}
+
+fn write_aside(path: &Path, names: &BTreeSet<String>) -> io::Result<()> {
+    let aside = path.with_extension("json.new");
+    fs::write(&aside, serde_json::to_vec(names)?)?;
+    fs::rename(aside, path)
+}
+
+fn of_image(progress: stackvm_images::Progress) -> Progress {
+    // An installation counts steps; pages show numbers only where they are bytes.
+    let is_bytes = progress.phase != Phase::Install;
+    Progress {
+        phase: progress.phase.label().to_owned(),
+        message: progress.message,
+        done_bytes: progress.done_bytes.filter(|_| is_bytes).unwrap_or(0),
+        total_bytes: progress.total_bytes.filter(|_| is_bytes),
+    }
+}
+
+fn of_prompt(progress: &prompt::Progress) -> Progress {
+    let message = match progress {
+        prompt::Progress::Boots { virtual_ns } => {
+            format!("boots once, {} s of its time so far", virtual_ns / 1_000_000_000)
+        }
+        prompt::Progress::Writes => "writes its prompt".to_owned(),
+        prompt::Progress::Waits => "another process makes the same prompt".to_owned(),
+        prompt::Progress::Damaged { problem } => format!("makes it again: {problem}"),
+    };
+    Progress { phase: "preparing".to_owned(), message, done_bytes: 0, total_bytes: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_bytes_are_shown_as_bytes() {
+        let progress = |phase| stackvm_images::Progress {
+            phase,
+            done_bytes: Some(50),
+            total_bytes: Some(100),
+            message: String::new(),
+        };
+        assert_eq!(of_image(progress(Phase::Download)).total_bytes, Some(100));
+        assert_eq!(of_image(progress(Phase::Install)).total_bytes, None);
+    }
+
+    #[test]
+    fn this_host_says_how_much_memory_is_left() {
+        assert!((1 << 20..1 << 50).contains(&memory_left()));
+    }
+
+    #[tokio::test]
+    async fn a_name_is_reserved_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let fleet = Fleet::open(folder.path(), None, Sandbox::On).unwrap();
+        let wish = |name: Option<&str>| Wish {
+            image: "tiny".to_owned(),
+            name: name.map(str::to_owned),
+            memory_bytes: None,
+        };
+        let first = fleet.reserve(&wish(Some("web"))).await.unwrap();
+        assert_eq!((first.name.as_str(), first.label), ("web", None));
+        assert!(fleet.reserve(&wish(Some("web"))).await.is_err());
+        let (a, b) = (wish(None), wish(None));
+        let (a, b) = tokio::join!(fleet.reserve(&a), fleet.reserve(&b));
+        assert_ne!(a.unwrap().name, b.unwrap().name);
+        assert_eq!(fleet.list().await.unwrap().len(), 3);
+        assert!(fleet.reserve(&Wish { memory_bytes: Some(u64::MAX), ..wish(None) }).await.is_err());
+    }
+}

@@ -1,0 +1,212 @@
+// The server's HTTP interface: the mirror of crates/server/src/api/types.rs, and one function that
+// calls it. Every refusal is an `ApiError` with what happened, to what, and what to do.
+
+import { randomHex } from "./memory.ts";
+import type { MachineState, Right, Role } from "./protocol.ts";
+
+export type Page<T> = { items: T[]; next: string | null };
+export type PersonView = { name: string; hue: number; role: Role; types: boolean };
+export type MachineView = {
+  id: string;
+  name: string;
+  image: string;
+  memory_bytes: number | null;
+  harts: number;
+  state: MachineState;
+  detail: string;
+  action: string;
+  kept: boolean;
+  created_unix_ms: number;
+  notes: string;
+  tags: string[];
+  clipboard: boolean;
+  version: number;
+  role: Role;
+  rights: Right[];
+  people: PersonView[];
+  screen: string[];
+};
+export type NewMachine = { image: string; name?: string; memory_mib?: number };
+export type ChangeMachine = {
+  name?: string;
+  notes?: string;
+  tags?: string[];
+  clipboard?: boolean;
+};
+export type PowerAction = "start" | "pause" | "resume" | "reset" | "shutdown" | "kill" | "save";
+export type InfoView = {
+  memory_bytes: number;
+  harts: number;
+  instructions: number;
+  instant_ns: number;
+  uptime_ms: number;
+  disk_written_bytes: number;
+  digest: string | null;
+  digest_instant_ns: number | null;
+};
+export type MarkerView = { index: number; name: string; author: string; at_ns: number };
+export type Past = "from_now" | "all";
+export type ShareView = {
+  id: string;
+  machine: string;
+  role: Role;
+  label: string;
+  past: Past;
+  has_password: boolean;
+  created_unix_ms: number;
+  expires_unix_ms: number | null;
+  revoked_unix_ms: number | null;
+  opened: number;
+  here: number;
+};
+export type NewShare = {
+  role: Role;
+  label: string;
+  expires_in_s?: number;
+  password?: string;
+  past: Past;
+};
+export type CreatedShare = { share: ShareView; url: string; embed_url: string; path: string };
+export type OpenSession =
+  | { token: string }
+  | { share: string; secret: string; password?: string; bearer?: boolean };
+export type SharedMachine = { id: string; name: string; role: Role };
+export type SessionView = {
+  owner: boolean;
+  name: string;
+  hue: number;
+  machine: string | null;
+  shared: SharedMachine[];
+  bearer?: string;
+  warning: string;
+  unsandboxed: boolean;
+};
+export type OwnerLink = { url: string; expires_unix_ms: number };
+export type TaskState = "running" | "done" | "failed" | "cancelled";
+export type TaskView = {
+  id: string;
+  title: string;
+  machine: string | null;
+  state: TaskState;
+  phase: string;
+  message: string;
+  done_bytes: number;
+  total_bytes: number | null;
+  log: string[];
+  started_unix_ms: number;
+  ended_unix_ms: number | null;
+  what: string;
+  action: string;
+  cancellable: boolean;
+};
+export type Begun = { task: TaskView; machine: MachineView | null };
+export type ImageView = { name: string; about: string; ready: boolean; memory_bytes: number };
+export type ReachWho = "this_computer" | "network" | "anyone";
+export type ReachAddress = { url: string; who: ReachWho };
+export type ReachView = {
+  who: ReachWho;
+  addresses: ReachAddress[];
+  ssh: string;
+  can_open: boolean;
+};
+export type NetworkSecurity = "self_signed" | "insecure_http";
+export type Problem = {
+  type: string;
+  title: string;
+  status: number;
+  detail: string;
+  action: string;
+  field?: string;
+};
+export type HomeMessage =
+  | { type: "machines"; machines: MachineView[]; all: boolean }
+  | { type: "machine_gone"; id: string }
+  | { type: "task"; task: TaskView };
+
+/** A refusal; `status` 0 and kind `away`: nobody answers. */
+export class ApiError extends Error {
+  readonly problem: Problem;
+
+  constructor(problem: Problem) {
+    super(problem.detail || problem.title);
+    this.problem = problem;
+  }
+}
+
+const AWAY: Problem = {
+  type: "away",
+  title: "nobody answers",
+  status: 0,
+  detail: "The server does not answer.",
+  action: "Try again when it is back; `stackvm up` starts it.",
+};
+
+type Options = {
+  /** The version that the change was made to; another one is refused. */
+  version?: number;
+  /** Instead of the cookie: in a frame on another site. */
+  bearer?: string | null;
+  /** No cookie goes along, and none is taken. */
+  isBare?: boolean;
+};
+type Method = "GET" | "POST" | "PATCH" | "DELETE";
+
+export async function call<T>(
+  method: Method,
+  path: string,
+  body?: unknown,
+  options: Options = {},
+): Promise<T> {
+  const headers: Record<string, string> = {};
+  if (body !== undefined) headers["content-type"] = "application/json";
+  // Sent again, it is answered again and not done again.
+  if (method === "POST") headers["idempotency-key"] = randomHex(16);
+  if (options.version !== undefined) headers["if-match"] = `"${options.version}"`;
+  if (options.bearer) headers.authorization = `Bearer ${options.bearer}`;
+  const request: RequestInit = {
+    method,
+    headers,
+    credentials: options.isBare || options.bearer ? "omit" : "same-origin",
+    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+  };
+  const answer = await fetch(path, request).catch(() => null);
+  if (!answer) throw new ApiError(AWAY);
+  if (!answer.ok) throw new ApiError(await problemOf(answer));
+  const text = await answer.text();
+  return (text === "" ? undefined : JSON.parse(text)) as T;
+}
+
+async function problemOf(answer: Response): Promise<Problem> {
+  const plain: Problem = {
+    type: "refused",
+    title: answer.statusText,
+    status: answer.status,
+    detail: `The server answered ${answer.status}.`,
+    action: "Load the page again.",
+  };
+  const problem: unknown = await answer.json().catch(() => null);
+  return typeof problem === "object" && problem !== null ? { ...plain, ...problem } : plain;
+}
+
+/** All parts of a list, up to a limit that no page can show. */
+export async function callAll<T>(path: string): Promise<T[]> {
+  const items: T[] = [];
+  let next: string | null = "";
+  while (next !== null && items.length < 2000) {
+    const sign: string = path.includes("?") ? "&" : "?";
+    const rest: string = next === "" ? "" : `${sign}cursor=${encodeURIComponent(next)}`;
+    const page: Page<T> = await call<Page<T>>("GET", path + rest);
+    items.push(...page.items);
+    next = page.next;
+  }
+  return items;
+}
+
+/** What went wrong, for people. */
+export function faultOf(error: unknown): { what: string; action: string } {
+  if (error instanceof ApiError) {
+    const { detail, title, action } = error.problem;
+    return { what: detail || title, action };
+  }
+  return { what: error instanceof Error ? error.message : String(error), action: "" };
+}

@@ -1,0 +1,32 @@
+// What a link's role may do: the mirror of the table in crates/server/src/rights.rs, in words. The
+// server decides; this says beforehand what it will decide.
+
+import type { Right, Role } from "../protocol.ts";
+
+export type SharedRole = Exclude<Role, "owner">;
+
+const TABLE: Record<SharedRole, readonly Right[]> = {
+  viewer: ["see", "see_past"],
+  commenter: ["see", "see_past", "comment"],
+  driver: ["see", "see_past", "comment", "type", "files"],
+};
+
+export const RIGHT_WORDS: Record<Right, string> = {
+  see: "see its consoles, and who is there",
+  see_past: "see what was on them since you shared it",
+  comment: "write in the chat",
+  type: "type at its keyboard",
+  power: "start, pause, reset and switch it off",
+  files: "put files in and take files out",
+  fork: "make a twin of it",
+  download: "take its recording",
+  share: "share, rename and delete it",
+};
+
+const ALL = Object.keys(RIGHT_WORDS) as Right[];
+
+/** What a role may and may not do, in the order of the table. */
+export function rightsOf(role: SharedRole): { may: Right[]; mayNot: Right[] } {
+  const may = ALL.filter((right) => TABLE[role].includes(right));
+  return { may, mayNot: ALL.filter((right) => !may.includes(right)) };
+}

@@ -1,0 +1,216 @@
+// The tests' two sides: the whole product (`stackvm up` with a data directory of its own) and a
+// browser.
+
+import assert from "node:assert/strict";
+import { execFileSync, spawn, spawnSync } from "node:child_process";
+import { existsSync } from "node:fs";
+import { mkdir, mkdtemp, rm, symlink } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+import { chromium } from "playwright-core";
+
+const ROOT = fileURLToPath(new URL("../..", import.meta.url));
+/** Long enough for a host that does much else; nothing ever waits for it to pass. */
+const WAIT_MS = 60_000;
+
+/** The browser; `CHROMIUM` names another than Debian's. */
+export async function launch() {
+  return chromium.launch({
+    executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+    args: [
+      "--headless",
+      "--no-sandbox",
+      "--disable-gpu",
+      "--disable-quic",
+      "--no-first-run",
+      "--disable-background-networking",
+      "--disable-component-update",
+      "--disable-sync",
+    ],
+  });
+}
+
+let binary;
+/** The program: `STACKVM` names one that is built already. */
+function stackvm() {
+  binary ??= process.env.STACKVM ?? build();
+  return binary;
+}
+
+function build() {
+  // The server has the pages inside.
+  if (!existsSync(`${ROOT}/web/dist/index.html`)) {
+    execFileSync("npm", ["run", "build"], { cwd: `${ROOT}/web`, stdio: "ignore" });
+  }
+  const args = ["build", "-q", "--release", "--message-format", "json", "-p", "stackvm-cli"];
+  const messages = execFileSync("cargo", [...args, "--bin", "stackvm"], {
+    cwd: ROOT,
+    maxBuffer: 1 << 28,
+  }).toString();
+  const artifacts = messages
+    .trim()
+    .split("\n")
+    .map((line) => JSON.parse(line));
+  return artifacts.findLast((it) => it.target?.name === "stackvm" && it.executable).executable;
+}
+
+/** A data directory, and the server of it, which may be ended and started again. */
+export class Home {
+  #folder;
+  #child = null;
+  #ended;
+  #words = [];
+  /** What `up` printed first. */
+  link = "";
+
+  /** With the images that the other tests have built, or will find there (`STACKVM_IMAGES`). */
+  static async make() {
+    const home = new Home();
+    const shared = process.env.STACKVM_IMAGES ?? join(dirname(dirname(stackvm())), "tmp/images-home");
+    await mkdir(shared, { recursive: true });
+    if (!existsSync(join(shared, "images/tiny"))) {
+      const env = { ...process.env, STACKVM_HOME: shared };
+      const stdio = ["ignore", "ignore", "pipe"];
+      execFileSync(stackvm(), ["image", "build", "tiny"], { env, stdio });
+    }
+    home.#folder = await mkdtemp(join(tmpdir(), "stackvm-up-"));
+    await symlink(join(shared, "images"), join(home.#folder, "images"));
+    return home;
+  }
+
+  get origin() {
+    return new URL(this.link).origin;
+  }
+
+  async up() {
+    const args = ["up", "--no-open", ...(process.env.STACKVM_UP ?? "").split(" ").filter(Boolean)];
+    const child = spawn(stackvm(), args, { env: this.#env(), stdio: ["ignore", "pipe", "pipe"] });
+    this.#child = child;
+    this.#ended = new Promise((resolve) => child.once("exit", (code) => resolve(code)));
+    this.#words = [];
+    child.stderr.on("data", (bytes) => this.#words.push(bytes));
+    const lines = createInterface({ input: child.stdout });
+    this.link = await new Promise((resolve, reject) => {
+      lines.on("line", (line) => {
+        const link = /http:\/\/\S+/.exec(line);
+        if (link) resolve(link[0]);
+      });
+      lines.once("close", () => reject(new Error(`no link: ${Buffer.concat(this.#words)}`)));
+    });
+  }
+
+  /** As Ctrl-C. */
+  async end() {
+    const child = this.#child;
+    this.#child = null;
+    child.kill("SIGINT");
+    assert.equal(await this.#ended, 0, String(Buffer.concat(this.#words)));
+  }
+
+  /** As a crash of the server. */
+  async kill() {
+    const child = this.#child;
+    this.#child = null;
+    child.kill("SIGKILL");
+    await this.#ended;
+  }
+
+  /** Says a command, and returns what it prints. */
+  run(...args) {
+    return execFileSync(stackvm(), args, { env: this.#env() }).toString().trim();
+  }
+
+  async remove() {
+    if (this.#child) await this.kill();
+    // What a failed test leaves running.
+    const listed = spawnSync(stackvm(), ["ls", "-q"], { env: this.#env() });
+    for (const name of String(listed.stdout).split("\n").filter(Boolean)) {
+      spawnSync(stackvm(), ["stop", "--kill", name], { env: this.#env(), stdio: "ignore" });
+    }
+    await rm(this.#folder, { recursive: true, force: true });
+  }
+
+  #env() {
+    return { ...process.env, STACKVM_HOME: this.#folder };
+  }
+}
+
+/** A new browser profile with one page that keeps what the browser complains about. */
+export async function openPage(browser, url, options = {}) {
+  const context = await browser.newContext(options);
+  const page = await context.newPage();
+  watch(page);
+  await page.goto(url);
+  return page;
+}
+
+export function watch(page) {
+  page.setDefaultTimeout(WAIT_MS);
+  page.complaints = [];
+  page.on("pageerror", (error) => page.complaints.push(String(error)));
+  page.on("dialog", (dialog) => {
+    page.complaints.push(`dialog: ${dialog.message()}`);
+    void dialog.dismiss();
+  });
+  page.on("console", (message) => {
+    if (message.type() === "error") page.complaints.push(message.text());
+  });
+}
+
+/** The text of the terminal's picture, without blank lines. */
+export async function picture(page) {
+  const rows = await page
+    .locator('section[aria-label="Terminal"] .xterm-rows > div')
+    .allInnerTexts();
+  return rows.map((row) => row.replaceAll("\u00a0", " ").trimEnd()).filter((row) => row !== "");
+}
+
+/** Waits until the terminal's picture satisfies `wanted`, and returns it. */
+export async function pictureWhere(page, wanted) {
+  const end = Date.now() + WAIT_MS;
+  for (;;) {
+    const rows = await picture(page);
+    if (wanted(rows)) return rows;
+    if (Date.now() > end) throw new Error(`not seen in time; the picture is:\n${rows.join("\n")}`);
+    // The next frame the browser draws is the next that can differ.
+    await page.evaluate(() => new Promise(requestAnimationFrame));
+  }
+}
+
+export const hasPrompt = (rows) => /^root@\S+:~#$/.test(rows.at(-1) ?? "");
+
+/** Types a line and its Enter. */
+export async function typeLine(page, line) {
+  await page.locator('section[aria-label="Terminal"] textarea').focus();
+  await page.keyboard.type(line);
+  await page.keyboard.press("Enter");
+}
+
+/** Runs something in milliseconds; fails when it takes more than three times its target. */
+export async function within(target, what, act) {
+  const start = performance.now();
+  const result = await act();
+  const took = performance.now() - start;
+  assert.ok(took <= target * 3, `${what} took ${took.toFixed(0)} ms, the target is ${target} ms`);
+  return result;
+}
+
+/** Makes links in the share dialog; returns those for typing and for watching. */
+export async function share(page) {
+  await page.getByRole("button", { name: "Share", exact: true }).click();
+  await page.getByRole("button", { name: "Make the links" }).click();
+  const typing = await page
+    .getByRole("textbox", { name: "Whoever has this one may type" })
+    .inputValue();
+  const watching = await page
+    .getByRole("textbox", { name: "Whoever has this one watches" })
+    .inputValue();
+  const snippet = await page.getByRole("textbox", { name: "Embed code" }).inputValue();
+  return { typing, watching, snippet };
+}
+
+export async function closeDialog(page) {
+  await page.getByRole("dialog").getByRole("button", { name: "Close", exact: true }).click();
+}
