@@ -48,7 +48,10 @@ struct Token {
 
 impl Access {
     /// `door`: what the owner's programs on this computer present.
-    pub(crate) fn new(catalog: Arc<dyn Catalog>, door: &Secret) -> Result<Access, getrandom::Error> {
+    pub(crate) fn new(
+        catalog: Arc<dyn Catalog>,
+        door: &Secret,
+    ) -> Result<Access, getrandom::Error> {
         let now = unix_ms();
         let session = SessionRow {
             id: SessionId::random()?,
@@ -63,7 +66,13 @@ impl Access {
         // on one host apart.
         let cookie_name = format!("stackvm_{}", catalog.instance());
         let hashes = Semaphore::new(HASHES_MAX);
-        Ok(Access { catalog, cookie_name, tokens: Mutex::default(), door: (door.hash(), session), hashes })
+        Ok(Access {
+            catalog,
+            cookie_name,
+            tokens: Mutex::default(),
+            door: (door.hash(), session),
+            hashes,
+        })
     }
 
     /// A new token, in hexadecimal, that is good once and for so long.
@@ -88,7 +97,10 @@ impl Access {
 
     /// Who sends a request with these headers. Where there is a bearer, cookies do not count: a
     /// frame on another site must not become more than it was given.
-    pub(crate) async fn visitor(&self, headers: &HeaderMap) -> Result<Option<SessionRow>, CatalogError> {
+    pub(crate) async fn visitor(
+        &self,
+        headers: &HeaderMap,
+    ) -> Result<Option<SessionRow>, CatalogError> {
         if let Some(value) = headers.get(header::AUTHORIZATION) {
             let bearer = value.to_str().ok().and_then(|text| text.strip_prefix("Bearer "));
             return match bearer {
@@ -172,7 +184,11 @@ impl Access {
     }
 
     /// Whether this is the password.
-    pub(crate) async fn is_password(&self, password: String, hash: String) -> Result<bool, Problem> {
+    pub(crate) async fn is_password(
+        &self,
+        password: String,
+        hash: String,
+    ) -> Result<bool, Problem> {
         self.hashing(move || {
             let hash = PasswordHash::new(&hash);
             hash.is_ok_and(|hash| {

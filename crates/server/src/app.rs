@@ -7,7 +7,7 @@ use std::time::Duration;
 use stackvm_catalog::Catalog;
 use stackvm_catalog::rows::{AuditRow, SessionRow};
 use stackvm_host::machines::Listed;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, broadcast};
 
 use crate::access::Access;
 use crate::clock::unix_ms;
@@ -33,6 +33,8 @@ pub(crate) struct App {
     pub(crate) limits: Arc<Limits>,
     pub(crate) reach: Arc<Reach>,
     pub(crate) network: LocalNetwork,
+    /// Machines of which something changed that rooms know nothing of: notes, tags, their end.
+    pub(crate) changed: broadcast::Sender<String>,
     /// The owner wants the server to end.
     pub(crate) down: Notify,
     /// Labs of this server run without a sandbox.
@@ -85,8 +87,19 @@ impl App {
         Ok(self.catalog.audit(&row).await?)
     }
 
+    /// Tells those who look at all machines that one has changed, has come or is gone.
+    pub(crate) fn tell_changed(&self, machine: &str) {
+        self.rooms.look();
+        // Nobody may be listening.
+        let _ = self.changed.send(machine.to_owned());
+    }
+
     /// A link that makes one browser the owner's, once.
-    pub(crate) fn owner_link(&self, base: &str, life: Duration) -> Result<String, getrandom::Error> {
+    pub(crate) fn owner_link(
+        &self,
+        base: &str,
+        life: Duration,
+    ) -> Result<String, getrandom::Error> {
         Ok(format!("{base}/#{}", self.access.mint(life)?))
     }
 }

@@ -124,8 +124,8 @@ impl<K: Hash + Eq + Copy> Buckets<K> {
 
 impl Bucket {
     fn fill(&mut self, rate: Rate, now: Instant) {
-        let intervals = now.saturating_duration_since(self.since).as_nanos()
-            / rate.interval.as_nanos().max(1);
+        let intervals =
+            now.saturating_duration_since(self.since).as_nanos() / rate.interval.as_nanos().max(1);
         let earned = u32::try_from(intervals).unwrap_or(u32::MAX);
         self.left = self.left.saturating_add(earned).min(rate.burst);
         // What is left of an interval counts for the next one.
@@ -151,9 +151,20 @@ mod tests {
             assert_eq!(buckets.spend(1, now).is_ok(), expected, "at {ms} ms");
         };
         for (ms, expected) in [
-            (0, true), (0, true), (0, true), (0, false), (99, false), (100, true), (199, false),
-            (250, true), (299, false), (300, true), (10_000, true), (10_000, true),
-            (10_000, true), (10_000, false),
+            (0, true),
+            (0, true),
+            (0, true),
+            (0, false),
+            (99, false),
+            (100, true),
+            (199, false),
+            (250, true),
+            (299, false),
+            (300, true),
+            (10_000, true),
+            (10_000, true),
+            (10_000, true),
+            (10_000, false),
         ] {
             check(ms, expected);
         }

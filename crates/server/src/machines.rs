@@ -135,7 +135,8 @@ impl Fleet {
         let mut inner = self.lock();
         // Somebody else may have asked for the same name meanwhile.
         let label = spec.label.as_ref().unwrap_or(&id);
-        let clashes = |it: &MachineSpec| it.name == id || it.label.as_ref().unwrap_or(&it.name) == label;
+        let clashes =
+            |it: &MachineSpec| it.name == id || it.label.as_ref().unwrap_or(&it.name) == label;
         if inner.coming.values().any(clashes) {
             return Err(MachinesError::Exists(label.clone()).into());
         }
@@ -178,7 +179,8 @@ impl Fleet {
             *hash = Some(image.map_err(|error| fault(&error))?.hash);
         }
         let mut report = |it| progress(of_prompt(&it));
-        prompt::ensure(&self.data_dir, &spec, &mut report, cancel).map_err(|error| fault(&error))?;
+        prompt::ensure(&self.data_dir, &spec, &mut report, cancel)
+            .map_err(|error| fault(&error))?;
         // A machine that is made while the server ends would be nobody's.
         cancel.check().map_err(|error| fault(&error))?;
         self.machines.create(&spec).map(drop).map_err(|error| fault(&error))
@@ -264,12 +266,7 @@ impl Fleet {
     }
 
     /// A new machine that goes on from a named instant of another.
-    pub(crate) async fn branch(
-        &self,
-        id: &str,
-        marker: u32,
-        new: String,
-    ) -> Result<(), Problem> {
+    pub(crate) async fn branch(&self, id: &str, marker: u32, new: String) -> Result<(), Problem> {
         let branch = new.clone();
         let found = self.with(id, move |machines, id| {
             let markers = machines.markers(id)?;
@@ -291,9 +288,8 @@ impl Fleet {
     /// The images that there are, with what they are made of.
     pub(crate) async fn images(&self) -> Result<Vec<stackvm_images::Image>, Problem> {
         let data_dir = self.data_dir.clone();
-        let list = spawn_blocking(move || {
-            ImageStore::open(&data_dir).and_then(|store| store.list())
-        });
+        let list =
+            spawn_blocking(move || ImageStore::open(&data_dir).and_then(|store| store.list()));
         let list = list.await.map_err(|panic| Problem::unavailable(&panic))?;
         list.map_err(|error| Problem::unavailable(&error))
     }
@@ -341,13 +337,16 @@ impl Fleet {
         if change(&mut inner.ours)
             && let Err(error) = write_aside(&self.data_dir.join(OURS_FILE), &inner.ours)
         {
-            eprintln!("could not write {OURS_FILE}: {error}; the next start resumes fewer machines");
+            eprintln!(
+                "could not write {OURS_FILE}: {error}; the next start resumes fewer machines"
+            );
         }
     }
 
     /// Disk and memory for one more.
     async fn check_room(&self, wish: &Wish) -> Result<(), Problem> {
-        let refuse = |detail: String, action: &str| Err(Problem::new(Kind::Unavailable, detail, action));
+        let refuse =
+            |detail: String, action: &str| Err(Problem::new(Kind::Unavailable, detail, action));
         let data_dir = self.data_dir.clone();
         let free = spawn_blocking(move || rustix::fs::statvfs(&data_dir)).await;
         let free = free.map_err(|panic| Problem::unavailable(&panic))?;

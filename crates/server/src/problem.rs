@@ -178,14 +178,12 @@ impl From<CatalogError> for Problem {
                 let Fault { what, action } = fault(&error);
                 Problem::new(Kind::Conflict, what, action)
             }
-            CatalogError::TooLong { .. } => Problem::new(
-                Kind::BadField,
-                error.to_string(),
-                "Shorten it.",
-            ),
-            CatalogError::Database { .. } | CatalogError::Newer { .. } | CatalogError::Random(_) => {
-                Problem::unavailable(&error)
+            CatalogError::TooLong { .. } => {
+                Problem::new(Kind::BadField, error.to_string(), "Shorten it.")
             }
+            CatalogError::Database { .. }
+            | CatalogError::Newer { .. }
+            | CatalogError::Random(_) => Problem::unavailable(&error),
         }
     }
 }

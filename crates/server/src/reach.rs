@@ -64,7 +64,12 @@ impl Address {
             Err(_) if name == "localhost" => ReachWho::ThisComputer,
             Err(_) => ReachWho::Anyone,
         };
-        Ok(Address { scheme, host, who, is_open: scheme == "http" && who != ReachWho::ThisComputer })
+        Ok(Address {
+            scheme,
+            host,
+            who,
+            is_open: scheme == "http" && who != ReachWho::ThisComputer,
+        })
     }
 }
 
@@ -197,7 +202,9 @@ mod tests {
         check("https://VM.example:443/", Some(("https://vm.example", ReachWho::Anyone)));
         check("http://10.0.0.7:7333", Some(("http://10.0.0.7:7333", ReachWho::Network)));
         check("http://localhost:8080", Some(("http://localhost:8080", ReachWho::ThisComputer)));
-        for bad in ["", "vm.example", "ftp://x", "https://", "https://a/b", "https://u@a", "http://a b"] {
+        for bad in
+            ["", "vm.example", "ftp://x", "https://", "https://a/b", "https://u@a", "http://a b"]
+        {
             check(bad, None);
         }
     }
@@ -229,9 +236,10 @@ mod tests {
         assert!(reach.warning().contains("192.168.1.7:7334"));
         let view = reach.view(false);
         let urls: Vec<_> = view.addresses.iter().map(|it| it.url.as_str()).collect();
-        assert_eq!(urls, [
-            "https://192.168.1.7:7333", "http://192.168.1.7:7334", "http://localhost:7333",
-        ]);
+        assert_eq!(
+            urls,
+            ["https://192.168.1.7:7333", "http://192.168.1.7:7334", "http://localhost:7333",]
+        );
         assert_eq!(view.who, ReachWho::Network);
         for address in [network, plain] {
             reach.remove(&address);

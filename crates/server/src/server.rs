@@ -13,7 +13,7 @@ use stackvm_host::machines::MachinesError;
 use stackvm_host::sandbox::Sandbox;
 use thiserror::Error;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{Notify, broadcast, watch};
 use tokio::task::JoinHandle;
 
 use crate::access::{Access, random_name};
@@ -39,6 +39,8 @@ pub const DEFAULT_PORT: u16 = 7333;
 const FIRST_LINK_LIFE: Duration = Duration::from_secs(24 * 3600);
 /// How long a closing server waits for its pages to say goodbye.
 const GOODBYE_TIME: Duration = Duration::from_secs(2);
+/// Changes that a slow listener may be behind before it has to look at everything.
+const CHANGES_MAX: usize = 256;
 /// The catalog's file in the data directory.
 const CATALOG_FILE: &str = "catalog.db";
 
@@ -210,7 +212,11 @@ impl Server {
         let secret = Secret::random()?;
         let network = LocalNetwork::new(sockets, addr.port(), options.network_address);
         let limits = Arc::new(Limits::new());
-        let guard = Guard { reach: reach.clone(), limits: limits.clone(), proxies: options.proxies.clone() };
+        let guard = Guard {
+            reach: reach.clone(),
+            limits: limits.clone(),
+            proxies: options.proxies.clone(),
+        };
         let app = assemble(&options, catalog.clone(), &secret, (limits, reach, network))?;
 
         let url = app.owner_link(&app.reach.local(), FIRST_LINK_LIFE)?;
@@ -248,7 +254,8 @@ fn assemble(
         limits,
         reach,
         network,
-        down: tokio::sync::Notify::new(),
+        changed: broadcast::channel(CHANGES_MAX).0,
+        down: Notify::new(),
         unsandboxed: options.sandbox == Sandbox::Off,
         catalog,
     }))

@@ -158,10 +158,6 @@ impl Tasks {
 }
 
 impl Task {
-    pub(crate) fn id(&self) -> &str {
-        &self.id
-    }
-
     pub(crate) fn view(&self) -> TaskView {
         self.tasks.get(&self.id).expect("a running task is never forgotten")
     }
@@ -233,7 +229,7 @@ mod tests {
         let tasks = Tasks::new("r");
         let check = |cancel: bool, result: Option<Result<(), Fault>>, expected, what: &str| {
             let task = begin(&tasks, Cancellable::Yes);
-            let id = task.id().to_owned();
+            let id = task.view().id;
             if cancel {
                 tasks.cancel(&id).unwrap();
                 assert!(task.cancel().is_cancelled());
@@ -266,7 +262,7 @@ mod tests {
         let view = task.view();
         assert_eq!(view.log, ["download: linux", "save"]);
         assert_eq!((view.done_bytes, view.total_bytes), (5, Some(10)));
-        assert!(tasks.cancel(task.id()).is_err(), "it cannot be");
+        assert!(tasks.cancel(&view.id).is_err(), "it cannot be");
     }
 
     #[test]
@@ -278,15 +274,14 @@ mod tests {
         }
         let list = tasks.list();
         assert_eq!(list.len(), TASKS_MAX);
-        assert_eq!(list.last().unwrap().id, first.id(), "it runs");
+        assert_eq!(list.last().unwrap().id, first.view().id, "it runs");
         assert!(list.windows(2).all(|pair| pair[0].id != pair[1].id));
     }
 
     #[test]
     fn there_are_not_too_many_at_once() {
         let tasks = Tasks::new("r");
-        let running: Vec<Task> =
-            (0..RUNNING_MAX).map(|_| begin(&tasks, Cancellable::No)).collect();
+        let running: Vec<Task> = (0..RUNNING_MAX).map(|_| begin(&tasks, Cancellable::No)).collect();
         assert!(tasks.begin("x".to_owned(), None, Cancellable::No).is_err());
         drop(running);
         assert!(tasks.begin("x".to_owned(), None, Cancellable::No).is_ok());

@@ -114,7 +114,8 @@ impl Running {
             app.catalog.forget_machine(&id).await?;
         }
         for id in app.fleet.interrupted().await? {
-            let task = app.tasks.begin(format!("Resume {id}"), Some(id.clone()), Cancellable::No)?;
+            let task =
+                app.tasks.begin(format!("Resume {id}"), Some(id.clone()), Cancellable::No)?;
             app.start(task, id);
         }
         if app.fleet.list().await?.is_empty() && app.fleet.trashed().await?.is_empty() {
@@ -151,7 +152,8 @@ impl Running {
             match self.app.fleet.end(&machine.spec.name, stop_how).await {
                 Ok(Ended::Off) => farewell.said.push(format!("Machine {name} is off.")),
                 Ok(Ended::Saved) => {
-                    let line = format!("Machine {name} is saved; `stackvm up` goes on where it is.");
+                    let line =
+                        format!("Machine {name} is saved; `stackvm up` goes on where it is.");
                     farewell.said.push(line);
                 }
                 Ok(Ended::NotSaved(reason)) => {

@@ -46,7 +46,7 @@ pub(crate) async fn serve(mut socket: WebSocket, mut page: Page) {
     match over {
         Over::Left => {}
         Over::Breach(Breach(reason)) => {
-            goodbye(&mut socket, None, close_code::POLICY, reason).await
+            goodbye(&mut socket, None, close_code::POLICY, reason).await;
         }
         Over::Ended(end) => goodbye(&mut socket, end.reason(), close_code::NORMAL, "").await,
     }

@@ -12,9 +12,12 @@ async fn access() -> (tempfile::TempDir, Access, Secret) {
 }
 
 fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
-    pairs.iter().map(|(name, value)| {
-        (header::HeaderName::from_static(name), HeaderValue::from_str(value).unwrap())
-    }).collect()
+    pairs
+        .iter()
+        .map(|(name, value)| {
+            (header::HeaderName::from_static(name), HeaderValue::from_str(value).unwrap())
+        })
+        .collect()
 }
 
 #[tokio::test]

@@ -107,9 +107,9 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
         Ok(body) => return Ok(body),
         Err(error) => error.to_string(),
     };
-    let named = ["missing field `", "unknown field `"].iter().find_map(|start| {
-        error.strip_prefix(start)?.split('`').next().map(str::to_owned)
-    });
+    let named = ["missing field `", "unknown field `"]
+        .iter()
+        .find_map(|start| error.strip_prefix(start)?.split('`').next().map(str::to_owned));
     match named.or_else(|| culprit::<T>(&value)) {
         Some(field) => Err(Problem::field(&field, error)),
         None => Err(Problem::new(Kind::BadField, error, "See /api/openapi.json.")),

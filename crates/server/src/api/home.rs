@@ -32,10 +32,9 @@ pub(crate) async fn serve(
     Owner(session): Owner,
     upgrade: WebSocketUpgrade,
 ) -> Result<Response, Problem> {
-    Ok(upgrade
-        .max_message_size(MESSAGE_BYTES_MAX)
-        .max_frame_size(MESSAGE_BYTES_MAX)
-        .on_upgrade(async move |socket| Home { app, session, shown: BTreeMap::new() }.run(socket).await))
+    Ok(upgrade.max_message_size(MESSAGE_BYTES_MAX).max_frame_size(MESSAGE_BYTES_MAX).on_upgrade(
+        async move |socket| Home { app, session, shown: BTreeMap::new() }.run(socket).await,
+    ))
 }
 
 /// What changed lately.
@@ -57,6 +56,7 @@ struct Home {
 impl Home {
     async fn run(mut self, mut socket: WebSocket) {
         let (mut machines, mut tasks) = (self.app.rooms.changes(), self.app.tasks.changes());
+        let mut changed = self.app.changed.subscribe();
         let mut pings = interval(PING_INTERVAL);
         pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut news = News { all: true, ..News::default() };
@@ -73,11 +73,9 @@ impl Home {
             if self.tell(&mut socket, std::mem::take(&mut news)).await.is_none() {
                 return;
             }
-            let gathered = async {
-                note(machines.recv().await, &mut news.machines, &mut news.all);
-            };
             tokio::select! {
-                () = gathered => {}
+                machine = machines.recv() => note(machine, &mut news.machines, &mut news.all),
+                machine = changed.recv() => note(machine, &mut news.machines, &mut news.all),
                 task = tasks.recv() => note(task, &mut news.tasks, &mut news.all),
                 message = socket.recv() => match message {
                     // Whoever says something here is not one of our pages.
@@ -93,6 +91,7 @@ impl Home {
             }
             sleep(GATHER_TIME).await;
             drain(&mut machines, &mut news.machines, &mut news.all);
+            drain(&mut changed, &mut news.machines, &mut news.all);
             drain(&mut tasks, &mut news.tasks, &mut news.all);
         }
     }
@@ -107,7 +106,7 @@ impl Home {
             false => news.tasks.into_iter().collect(),
         };
         for task in ids.iter().filter_map(|id| self.app.tasks.get(id)) {
-            say(socket, &HomeMessage::Task { task }).await?;
+            say(socket, &HomeMessage::Task { task: Box::new(task) }).await?;
         }
         Some(())
     }

@@ -42,8 +42,8 @@ async fn admit(app: &App, mut socket: WebSocket, id: &str, session: Option<Sessi
     // A neighbour who opens connections and says nothing.
     let Ok(Some(join)) = tokio::time::timeout(JOIN_TIME, first(&mut socket)).await else { return };
     let ClientMessage::Join { version, page, bearer, run, seen, chat } = join else { return };
-    let is_name = PAGE_NAME_BYTES.contains(&page.len())
-        && page.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let is_name =
+        PAGE_NAME_BYTES.contains(&page.len()) && page.bytes().all(|byte| byte.is_ascii_hexdigit());
     if version != VERSION || !is_name {
         // A page of an earlier server: it comes again with the page that is served now.
         return viewer::refuse(socket, Gone::Closing).await;

@@ -90,7 +90,8 @@ impl App {
         // Links, notes and chat of another one of its name that is gone for good.
         self.catalog.forget_machine(&spec.name).await?;
         let name = spec.label.as_deref().unwrap_or(&spec.name);
-        let task = self.tasks.begin(format!("Make {name}"), Some(spec.name.clone()), Cancellable::Yes);
+        let task =
+            self.tasks.begin(format!("Make {name}"), Some(spec.name.clone()), Cancellable::Yes);
         let task = task.inspect_err(|_| self.fleet.release(&spec.name))?;
         self.rooms.tell(&spec.name, News::Starting);
         Ok((task, spec))
@@ -112,13 +113,15 @@ impl App {
             let made = app.fleet.make(spec, report, task.cancel().clone()).await;
             match &made {
                 Ok(()) => app.rooms.tell(&id, News::Starting),
+                // There is no machine after all.
                 Err(fault) => {
-                    app.rooms.tell(&id, News::Failed(fault.clone()));
-                    // There is no machine after all.
+                    let is_cancelled = task.cancel().is_cancelled();
+                    let news = if is_cancelled { News::Off } else { News::Failed(fault.clone()) };
+                    app.rooms.tell(&id, news);
                     app.rooms.cut(&Cut::Machine(id.clone(), Gone::Deleted));
                 }
             }
-            app.rooms.look();
+            app.tell_changed(&id);
             if let Some(task) = Arc::into_inner(task) {
                 task.end(made);
             }
@@ -176,7 +179,7 @@ pub(crate) async fn change(
     app.catalog.set_machine(&id, &row).await?;
     let detail = name.map_or_else(String::new, |name| format!("called {name}"));
     app.audit(&session, "machine.change", &id, detail).await?;
-    app.rooms.look();
+    app.tell_changed(&id);
     let view = app.machine_view(&id, &grant).await?;
     let tag = etag(view.version);
     Ok(([(header::ETAG, tag)], Json(view)).into_response())
@@ -218,7 +221,7 @@ pub(crate) async fn delete(
     }
     app.fleet.trash(&id).await?;
     app.rooms.cut(&Cut::Machine(id.clone(), Gone::Deleted));
-    app.rooms.look();
+    app.tell_changed(&id);
     app.audit(&session, "machine.delete", &id, listed.label()).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -236,7 +239,7 @@ pub(crate) async fn restore(
         return Err(Problem::not_found("deleted machine of this name"));
     }
     app.fleet.restore(&id).await?;
-    app.rooms.look();
+    app.tell_changed(&id);
     app.audit(&session, "machine.restore", &id, "").await?;
     let grant = app.see(&session, &id).await?;
     app.machine_view(&id, &grant).await.map(Json)

@@ -89,7 +89,7 @@ pub(crate) async fn branch(
         if let Err(fault) = &branched {
             app.rooms.tell(&new, News::Failed(fault.clone()));
         }
-        app.rooms.look();
+        app.tell_changed(&new);
         task.end(branched);
     });
     Ok((StatusCode::ACCEPTED, Json(begun)))

@@ -37,10 +37,8 @@ pub(crate) async fn act(
 ) -> Result<Response, Problem> {
     let grant = app.allow(&session, &id, Right::Power).await?;
     let machine = app.machine_view(&id, &grant).await?;
-    let is_off = matches!(
-        machine.state,
-        MachineState::Stopped | MachineState::Saved | MachineState::Failed
-    );
+    let is_off =
+        matches!(machine.state, MachineState::Stopped | MachineState::Saved | MachineState::Failed);
     let done = match action {
         PowerAction::Pause => Some(Power::Pause),
         PowerAction::Resume => Some(Power::Resume),
@@ -90,7 +88,7 @@ impl App {
             if let Err(fault) = &started {
                 app.rooms.tell(&id, News::Failed(fault.clone()));
             }
-            app.rooms.look();
+            app.tell_changed(&id);
             task.end(started);
         });
     }
@@ -102,7 +100,7 @@ impl App {
                 PowerAction::Save => app.fleet.save(&id).await,
                 _ => app.shut_down(&id).await,
             };
-            app.rooms.look();
+            app.tell_changed(&id);
             task.end(stopped.map_err(Problem::into_fault));
         });
     }
@@ -114,13 +112,17 @@ impl App {
         self.rooms.command(id, Command::Power(Power::Shutdown)).await?;
         self.fleet.disown(id);
         let off = async {
-            while !matches!(self.rooms.condition(id).state, MachineState::Stopped | MachineState::Failed) {
+            while !matches!(
+                self.rooms.condition(id).state,
+                MachineState::Stopped | MachineState::Failed
+            ) {
                 // Whoever lags behind looks again, too.
                 let _ = changes.recv().await;
             }
         };
         tokio::time::timeout(SHUTDOWN_TIME, off).await.map_err(|_| {
-            let detail = format!("the guest did not switch off within {} s", SHUTDOWN_TIME.as_secs());
+            let detail =
+                format!("the guest did not switch off within {} s", SHUTDOWN_TIME.as_secs());
             Problem::new(Kind::Conflict, detail, "Look at its terminal, or pull the plug.")
         })
     }
@@ -156,7 +158,8 @@ pub(crate) async fn info(
     params.only(&["digest"])?;
     let with_digest = params.flag("digest")?;
     app.fleet.get(&id).await?;
-    let odd = || Problem::from(RoomError::Lost("the machine's process answered something else".into()));
+    let odd =
+        || Problem::from(RoomError::Lost("the machine's process answered something else".into()));
     let Reply::Info(info) = app.rooms.command(&id, Command::Info).await? else { return Err(odd()) };
     let mut digest = None;
     if with_digest {

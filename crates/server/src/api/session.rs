@@ -48,9 +48,13 @@ pub(crate) async fn open(
     let present = app.access.visitor(&headers).await?;
     let by = By { app: &app, caller, present };
     match body {
-        OpenSession { token: Some(token), share: None, secret: None, password: None, bearer: false } => {
-            by.token(&token).await
-        }
+        OpenSession {
+            token: Some(token),
+            share: None,
+            secret: None,
+            password: None,
+            bearer: false,
+        } => by.token(&token).await,
         OpenSession { token: Some(_), .. } => Err(Problem::field("token", "a token stands alone")),
         OpenSession { share: None, .. } => Err(Problem::field("share", "it is missing")),
         OpenSession { secret: None, .. } => Err(Problem::field("secret", "it is missing")),
@@ -71,7 +75,8 @@ pub(crate) async fn change(
     Body(body): Body<ChangeSession>,
 ) -> Result<Json<SessionView>, Problem> {
     let name = names::clean_name(&body.name).filter(|_| body.name.len() <= NAME_BYTES_MAX);
-    let problem = || Problem::field("name", format!("a name is 1 to {NAME_BYTES_MAX} bytes of text"));
+    let problem =
+        || Problem::field("name", format!("a name is 1 to {NAME_BYTES_MAX} bytes of text"));
     session.name = name.ok_or_else(problem)?;
     app.catalog.name_session(session.id, &session.name, session.hue).await?;
     app.audit(&session, "session.rename", &session.id.to_string(), session.name.as_str()).await?;
@@ -107,7 +112,11 @@ impl By<'_> {
         // Looked at before the token is void: whoever has come without randomness may try again.
         if token.len() > SECRET_BYTES_MAX || !self.app.access.redeem(token) {
             let detail = "this link was used already, or is too old";
-            return Err(Problem::new(Kind::NoSuchLink, detail, "Run `stackvm open` for a new one."));
+            return Err(Problem::new(
+                Kind::NoSuchLink,
+                detail,
+                "Run `stackvm open` for a new one.",
+            ));
         }
         let app = self.app;
         let secret = match &mut self.present {
@@ -187,13 +196,19 @@ impl By<'_> {
         Ok(secret)
     }
 
-    async fn enter(&self, share: &ShareRow, bearer: Option<String>) -> Result<SessionView, Problem> {
+    async fn enter(
+        &self,
+        share: &ShareRow,
+        bearer: Option<String>,
+    ) -> Result<SessionView, Problem> {
         let session = self.somebody()?;
         if session.owner.is_none() {
             self.app.catalog.grant(session.id, share.id).await?;
         }
         self.app.catalog.count_opening(share.id).await?;
-        self.app.audit(session, "share.open", &share.id.to_string(), share.machine.as_str()).await?;
+        self.app
+            .audit(session, "share.open", &share.id.to_string(), share.machine.as_str())
+            .await?;
         view(self.app, session, Some(&share.machine), bearer).await
     }
 
@@ -229,7 +244,11 @@ async fn view(
             if let Ok(grant) = app.see(session, &id).await
                 && let Ok(listed) = app.fleet.get(&id).await
             {
-                shared.push(SharedMachine { id, name: listed.label().to_owned(), role: grant.role });
+                shared.push(SharedMachine {
+                    id,
+                    name: listed.label().to_owned(),
+                    role: grant.role,
+                });
             }
         }
     }

@@ -481,6 +481,6 @@ pub enum HomeMessage {
     /// A task is new or has changed.
     Task {
         /// It.
-        task: TaskView,
+        task: Box<TaskView>,
     },
 }

@@ -14,20 +14,29 @@ use crate::rooms::Condition;
 
 impl App {
     /// A machine as `grant` lets somebody see it.
-    pub(crate) async fn machine_view(&self, id: &str, grant: &Grant) -> Result<MachineView, Problem> {
+    pub(crate) async fn machine_view(
+        &self,
+        id: &str,
+        grant: &Grant,
+    ) -> Result<MachineView, Problem> {
         let listed = self.fleet.get(id).await?;
         let row = self.catalog.machine(id).await?;
         Ok(self.view(&listed, &row, grant))
     }
 
     /// All machines that a session may see, by id.
-    pub(crate) async fn machine_views(&self, session: &SessionRow) -> Result<Vec<MachineView>, Problem> {
+    pub(crate) async fn machine_views(
+        &self,
+        session: &SessionRow,
+    ) -> Result<Vec<MachineView>, Problem> {
         let listed = self.fleet.list().await?;
         let rows: BTreeMap<_, _> = self.catalog.machines().await?.into_iter().collect();
         let none = MachineRow::default();
         let mut views = Vec::new();
         for machine in &listed {
-            if let Ok(grant) = self.access.grant(session, &machine.spec.name, made_unix_ms(machine)).await? {
+            if let Ok(grant) =
+                self.access.grant(session, &machine.spec.name, made_unix_ms(machine)).await?
+            {
                 let row = rows.get(&machine.spec.name).unwrap_or(&none);
                 views.push(self.view(machine, row, &grant));
             }

@@ -1,0 +1,79 @@
+//! The server from outside, as browsers, programs, neighbours and other people's pages meet it:
+//! a real one on a free port, with machines in processes of their own.
+//!
+//! Labs are started by running the current program with `lab FOLDER`, so this test is a program
+//! without the usual harness.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+#[path = "api/input.rs"]
+mod input;
+#[path = "api/machines.rs"]
+mod machines;
+#[path = "api/network.rs"]
+mod network;
+#[path = "api/rights.rs"]
+mod rights;
+#[path = "api/sessions.rs"]
+mod sessions;
+#[path = "api/shares.rs"]
+mod shares;
+#[path = "api/site.rs"]
+mod site;
+
+use site::Site;
+
+/// A test gets a server with an empty data directory.
+type Test = fn(Site);
+
+const TESTS: [(&str, Test); 31] = [
+    ("wrong_input_is_named", input::wrong_input_is_named),
+    ("what_is_not_json_is_refused", input::what_is_not_json_is_refused),
+    ("lists_come_in_parts", input::lists_come_in_parts),
+    ("a_key_makes_it_once", input::a_key_makes_it_once),
+    ("a_key_at_once_makes_it_once", input::a_key_at_once_makes_it_once),
+    ("the_description_is_true", input::the_description_is_true),
+    ("every_route_knows_every_role", rights::every_route_knows_every_role),
+    ("another_machines_guest_sees_nothing", rights::another_machines_guest_sees_nothing),
+    ("a_token_makes_one_owner", sessions::a_token_makes_one_owner),
+    ("a_session_survives_the_server", sessions::a_session_survives_the_server),
+    ("names_can_be_changed", sessions::names_can_be_changed),
+    ("whoever_leaves_is_out", sessions::whoever_leaves_is_out),
+    ("guessing_is_slow", sessions::guessing_is_slow),
+    ("the_door_is_for_the_owners_programs", sessions::the_door_is_for_the_owners_programs),
+    ("a_data_directory_has_one_server", sessions::a_data_directory_has_one_server),
+    ("a_link_lets_somebody_in", shares::a_link_lets_somebody_in),
+    ("a_link_may_ask_for_a_password", shares::a_link_may_ask_for_a_password),
+    ("a_link_ends", shares::a_link_ends),
+    ("a_revoked_link_cuts_open_sockets", shares::a_revoked_link_cuts_open_sockets),
+    ("an_older_machines_link_is_void", shares::an_older_machines_link_is_void),
+    ("frames_on_other_sites_have_a_bearer", shares::frames_on_other_sites_have_a_bearer),
+    ("machines_are_changed_one_after_the_other", machines::changed_one_after_the_other),
+    ("a_machine_is_deleted_and_taken_back", machines::deleted_and_taken_back),
+    ("a_machine_is_switched", machines::switched),
+    ("instants_have_names_and_futures", machines::instants_have_names_and_futures),
+    ("what_cannot_be_made_says_why", machines::what_cannot_be_made_says_why),
+    ("the_home_page_hears_of_changes", machines::the_home_page_hears_of_changes),
+    ("pages_of_others_are_refused", network::pages_of_others_are_refused),
+    ("every_answer_has_its_armour", network::every_answer_has_its_armour),
+    ("the_network_is_opened_and_closed", network::opened_and_closed),
+    ("ports_and_ends", network::ports_and_ends),
+];
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let [command, folder] = &arguments[..]
+        && command == "lab"
+    {
+        return stackvm_host::lab_main(Path::new(folder));
+    }
+    let filter = arguments.iter().find(|argument| !argument.starts_with('-'));
+    for (name, test) in TESTS {
+        if filter.is_none_or(|filter| name.contains(filter.as_str())) {
+            test(Site::new());
+            println!("test {name} ... ok");
+        }
+    }
+    ExitCode::SUCCESS
+}
