@@ -14,6 +14,7 @@ mod play;
 mod record;
 mod share;
 mod store;
+mod up;
 
 pub(crate) use cast::*;
 pub(crate) use fork::Fork;
@@ -21,6 +22,7 @@ pub(crate) use play::{Log, Play};
 pub(crate) use record::Record;
 pub(crate) use share::*;
 pub(crate) use store::*;
+pub(crate) use up::{OnExit, Up};
 
 /// Deterministic RISC-V virtual machines, in your terminal and in your browser.
 #[derive(Parser)]
@@ -35,7 +37,7 @@ pub(crate) enum Command {
     /// Prepare a Linux machine and put its prompt in the browser
     Up(Up),
     /// End the server
-    Down(Down),
+    Down,
     /// Open a browser at the running server
     Open(Open),
     /// Make, list and revoke links to a machine
@@ -80,19 +82,6 @@ pub(crate) enum Command {
     /// The process of a lab; started by the other commands
     #[command(hide = true)]
     Lab(Lab),
-}
-
-#[derive(Args)]
-pub(crate) struct Up {
-    /// Port for the page, on loopback [default: 7333, or a free one]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
-    pub(crate) port: Option<u16>,
-    /// Print the link without opening a browser
-    #[arg(long)]
-    pub(crate) no_open: bool,
-    /// Debian mirror to take packages from [default: the one of this computer's apt]
-    #[arg(long, value_name = "URL")]
-    pub(crate) mirror: Option<String>,
 }
 
 #[derive(Args)]

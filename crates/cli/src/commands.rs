@@ -49,7 +49,7 @@ pub(crate) fn run(command: Command) -> Result<ExitCode> {
     let result = runtime.block_on(async {
         match command {
             Command::Up(args) => up::run(args).await,
-            Command::Down(args) => down::run(args).await,
+            Command::Down => down::run().await,
             Command::Open(args) => open::run(&args),
             Command::Share(args) => share::run(&args),
             Command::Run(args) => run::run(*args).await,

@@ -33,4 +33,4 @@ mod viewer;
 pub use guard::Network;
 pub use server::{DEFAULT_PORT, Encryption, ListenError, OnNetwork, Options, Port, Running, Server};
 pub use tls::TlsError;
-pub use up::{Browser, OnExit, UpError, UpOptions, up};
+pub use up::{Browser, OnExit, UpError, UpOptions, open_browser, up};

@@ -168,7 +168,7 @@ impl Running {
 }
 
 /// Opens the link in the desktop's browser, where there is a desktop.
-fn open_browser(url: &str) {
+pub fn open_browser(url: &str) {
     let has_desktop = ["DISPLAY", "WAYLAND_DISPLAY"]
         .iter()
         .any(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()));

@@ -1,4 +1,4 @@
-//! `stackvm share`, `open`, `down` and `rename`.
+//! `stackvm share`, `open` and `rename`.
 
 use clap::{Args, ValueEnum};
 
@@ -66,23 +66,6 @@ pub(crate) struct Open {
     /// As JSON
     #[arg(long)]
     pub(crate) json: bool,
-}
-
-#[derive(Args)]
-pub(crate) struct Down {
-    /// What becomes of machines that the server has started [default: as `up` was told]
-    #[arg(long, value_enum, value_name = "WHAT")]
-    pub(crate) on_exit: Option<OnExit>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum OnExit {
-    /// They run on
-    Keep,
-    /// They go on with the next `up` where they are
-    Save,
-    /// They are asked to switch off
-    Stop,
 }
 
 #[derive(Args)]

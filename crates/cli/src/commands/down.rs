@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use serde_json::json;
 
-use crate::args::{Down, OnExit};
 use crate::door::Server;
 use crate::failure::failure;
 
@@ -13,14 +12,9 @@ use crate::failure::failure;
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Asks the server to end, and waits until it has.
-pub(crate) async fn run(args: Down) -> Result<u8> {
+pub(crate) async fn run() -> Result<u8> {
     let server = Server::running()?;
-    let what = args.on_exit.map(|what| match what {
-        OnExit::Keep => "keep",
-        OnExit::Save => "save",
-        OnExit::Stop => "stop",
-    });
-    server.post("/api/down", &json!({ "on_exit": what }))?;
+    server.post("/api/down", &json!({}))?;
     let limit = Instant::now() + PATIENCE;
     while Server::find()?.is_some() {
         if Instant::now() >= limit {

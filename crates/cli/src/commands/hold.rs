@@ -12,8 +12,8 @@ use crate::failure::failure;
 pub(crate) fn run(args: &Hold, power: Power) -> Result<u8> {
     let machines = machines()?;
     for name in &args.names {
-        machine(&machines, name)?;
-        let mut lab = machines.connect(name).map_err(|error| match error {
+        let id = machine(&machines, name)?.spec.name;
+        let mut lab = machines.connect(&id).map_err(|error| match error {
             MachinesError::NotRunning(_) => failure(
                 format!("machine {name} is not running"),
                 format!("`stackvm start {name}` starts it"),

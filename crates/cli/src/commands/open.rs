@@ -4,13 +4,16 @@ use anyhow::{Context, Result};
 use serde_json::{Value, json};
 use stackvm_server::open_browser;
 
-use super::{id, machines};
+use super::{machine, machines};
 use crate::args::Open;
 use crate::door::Server;
 
 /// Prints a link that opens one browser, once, and opens it where there is a desktop.
 pub(crate) fn run(args: &Open) -> Result<u8> {
-    let id = args.name.as_deref().map(|name| id(&machines()?, name)).transpose()?;
+    let id = match &args.name {
+        Some(name) => Some(machine(&machines()?, name)?.spec.name),
+        None => None,
+    };
     let link = Server::running()?.post("/api/links", &json!({}))?;
     let url = link["url"].as_str().context("the server's answer has no link")?;
     let url = match id {

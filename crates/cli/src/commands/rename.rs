@@ -2,12 +2,12 @@
 
 use anyhow::Result;
 
-use super::{id, machines};
+use super::{machine, machines};
 use crate::args::Rename;
 
 /// Renames a machine, running or not.
 pub(crate) fn run(args: &Rename) -> Result<u8> {
     let machines = machines()?;
-    machines.rename(&id(&machines, &args.name)?, &args.new)?;
+    machines.rename(&machine(&machines, &args.name)?.spec.name, &args.new)?;
     Ok(0)
 }

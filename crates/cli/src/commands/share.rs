@@ -5,7 +5,7 @@ use std::io::{BufRead, Read, stdin};
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
-use super::{id, machines};
+use super::{machine, machines};
 use crate::args::{Share, ShareRole};
 use crate::days::for_people;
 use crate::door::Server;
@@ -16,7 +16,7 @@ const PASSWORD_BYTES_MAX: u64 = 256;
 
 /// Makes, lists or revokes.
 pub(crate) fn run(args: &Share) -> Result<u8> {
-    let id = id(&machines()?, &args.name)?;
+    let id = machine(&machines()?, &args.name)?.spec.name;
     let server = Server::running()?;
     if let Some(share) = &args.revoke {
         server.delete(&format!("/api/shares/{share}"))?;
