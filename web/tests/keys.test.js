@@ -65,7 +65,10 @@ test("what nobody has spoken for goes along to the page's next load", () => {
   assert.equal(again.next, 4);
   const taken = again.take();
   assert.deepEqual(numbers(taken), [2, 3]);
-  assert.deepEqual(taken.map(({ frame }) => [...frame]), frames.slice(1));
+  assert.deepEqual(
+    taken.map(({ frame }) => [...frame]),
+    frames.slice(1),
+  );
   assert.equal(KeyQueue.from(new KeyQueue(page, 7).aside()).next, 7);
   for (const aside of ["", "x", page, `${page} x`, `${page.slice(1)} 1`]) {
     assert.equal(KeyQueue.from(aside), null, aside);
@@ -99,7 +102,7 @@ test("every keystroke is applied once and in order, wherever the line is cut", (
   const apply = (number) => {
     if (number > (applied.at(-1) ?? 0)) applied.push(number);
   };
-  for (let typed = 0; typed < 2000 || keys.length > 0; ) {
+  for (let typed = 0; typed < 2000 || keys.length > 0;) {
     if (typed < 2000) typed += Number(keys.push(0, text("x")));
     const onTheWay = keys.take();
     const cut = Math.floor(random() * (onTheWay.length + 3));

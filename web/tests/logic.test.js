@@ -11,21 +11,24 @@ function check(of, cases) {
 test("addresses lead to pages", async () => {
   const { placeOf } = await load("router.ts");
   const nowhere = { page: "nowhere" };
-  check((path) => placeOf(new URL(path, "http://localhost:7333")), [
-    ["/", { page: "home" }],
-    ["/#token", { page: "home" }],
-    ["/m/brisk-otter", { page: "machine", id: "brisk-otter", console: null }],
-    ["/m/brisk-otter/?console=1", { page: "machine", id: "brisk-otter", console: 1 }],
-    ["/m/a?console=900", { page: "machine", id: "a", console: null }],
-    ["/m/a?console=-1", { page: "machine", id: "a", console: null }],
-    ["/s/ab12#secret", { page: "share", share: "ab12", secret: "secret" }],
-    ["/embed/ab12#secret", { page: "embed", share: "ab12", secret: "secret" }],
-    ["/m/", nowhere],
-    ["/m/a/b", nowhere],
-    ["/m/%2e%2e%2fapi", nowhere],
-    ["/x/a", nowhere],
-    ["/m", nowhere],
-  ]);
+  check(
+    (path) => placeOf(new URL(path, "http://localhost:7333")),
+    [
+      ["/", { page: "home" }],
+      ["/#token", { page: "home" }],
+      ["/m/brisk-otter", { page: "machine", id: "brisk-otter", console: null }],
+      ["/m/brisk-otter/?console=1", { page: "machine", id: "brisk-otter", console: 1 }],
+      ["/m/a?console=900", { page: "machine", id: "a", console: null }],
+      ["/m/a?console=-1", { page: "machine", id: "a", console: null }],
+      ["/s/ab12#secret", { page: "share", share: "ab12", secret: "secret" }],
+      ["/embed/ab12#secret", { page: "embed", share: "ab12", secret: "secret" }],
+      ["/m/", nowhere],
+      ["/m/a/b", nowhere],
+      ["/m/%2e%2e%2fapi", nowhere],
+      ["/x/a", nowhere],
+      ["/m", nowhere],
+    ],
+  );
 });
 
 test("machines are found by words in name, notes, tags and image", async () => {
@@ -36,15 +39,22 @@ test("machines are found by words in name, notes, tags and image", async () => {
     machine("build", { tags: ["ci", "lesson"], image: "Debian 13" }),
     machine("class", { tags: ["lesson"] }),
   ];
-  check((query) => find(machines, query).map(({ id }) => id), [
-    ["", ["notes", "build", "class"]],
-    ["CAFE", ["notes"]],
-    ["lesson", ["build", "class"]],
-    [" lesson  debian ", ["build"]],
-    ["lesson nothing", []],
-  ]);
+  check(
+    (query) => find(machines, query).map(({ id }) => id),
+    [
+      ["", ["notes", "build", "class"]],
+      ["CAFE", ["notes"]],
+      ["lesson", ["build", "class"]],
+      [" lesson  debian ", ["build"]],
+      ["lesson nothing", []],
+    ],
+  );
   const state = (id, state, created_unix_ms) => ({ id, state, created_unix_ms });
-  const order = inOrder([state("a", "stopped", 9), state("b", "running", 1), state("c", "saved", 5)]);
+  const order = inOrder([
+    state("a", "stopped", 9),
+    state("b", "running", 1),
+    state("c", "saved", 5),
+  ]);
   assert.deepEqual(
     order.map(({ id }) => id),
     ["b", "c", "a"],
@@ -99,14 +109,38 @@ test("the page knows who may type", async () => {
     return [mayType(keyboard, 1, rights[role], role), kind];
   };
   check(both, [
-    [[{}, "viewer"], ["no_right", "watching"]],
-    [[{}, "driver"], [null, "open"]],
-    [[{ passed: true }, "driver"], [null, "free"]],
-    [[{ passed: true, holder: 1 }, "driver"], [null, "yours"]],
-    [[{ passed: true, holder: 2 }, "driver"], ["not_yours", "theirs"]],
-    [[{ passed: true, holder: 2 }, "owner"], ["not_yours", "theirs"]],
-    [[{ locked: true }, "driver"], ["locked", "locked"]],
-    [[{ locked: true }, "owner"], [null, "open"]],
+    [
+      [{}, "viewer"],
+      ["no_right", "watching"],
+    ],
+    [
+      [{}, "driver"],
+      [null, "open"],
+    ],
+    [
+      [{ passed: true }, "driver"],
+      [null, "free"],
+    ],
+    [
+      [{ passed: true, holder: 1 }, "driver"],
+      [null, "yours"],
+    ],
+    [
+      [{ passed: true, holder: 2 }, "driver"],
+      ["not_yours", "theirs"],
+    ],
+    [
+      [{ passed: true, holder: 2 }, "owner"],
+      ["not_yours", "theirs"],
+    ],
+    [
+      [{ locked: true }, "driver"],
+      ["locked", "locked"],
+    ],
+    [
+      [{ locked: true }, "owner"],
+      [null, "open"],
+    ],
   ]);
   const waiting = { ...free, passed: true, holder: 2, waiting: [3, 1] };
   assert.equal(holding(waiting, 1, rights.driver, "driver").place, 2);

@@ -68,7 +68,8 @@ export class Home {
   /** With the images that the other tests have built, or will find there (`STACKVM_IMAGES`). */
   static async make() {
     const home = new Home();
-    const shared = process.env.STACKVM_IMAGES ?? join(dirname(dirname(stackvm())), "tmp/images-home");
+    const shared =
+      process.env.STACKVM_IMAGES ?? join(dirname(dirname(stackvm())), "tmp/images-home");
     await mkdir(shared, { recursive: true });
     if (!existsSync(join(shared, "images/tiny"))) {
       const env = { ...process.env, STACKVM_HOME: shared };

@@ -220,7 +220,10 @@ test("the size is the typist's: a phone that joins changes nothing", async () =>
   await pictureWhere(phone, hasPrompt);
   assert.equal(await size(), before);
   await phone.getByRole("button", { name: "Slash" }).tap();
-  await owner.waitForFunction((old) => document.querySelector(".size")?.textContent !== old, before);
+  await owner.waitForFunction(
+    (old) => document.querySelector(".size")?.textContent !== old,
+    before,
+  );
   await phone.getByRole("button", { name: "Ctrl, with the next key" }).tap();
   await phone.keyboard.type("c");
   await pictureWhere(phone, hasPrompt);

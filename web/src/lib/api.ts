@@ -68,8 +68,7 @@ export type NewShare = {
 };
 export type CreatedShare = { share: ShareView; url: string; embed_url: string; path: string };
 export type OpenSession =
-  | { token: string }
-  | { share: string; secret: string; password?: string; bearer?: boolean };
+  { token: string } | { share: string; secret: string; password?: string; bearer?: boolean };
 export type SharedMachine = { id: string; name: string; role: Role };
 export type SessionView = {
   owner: boolean;

@@ -33,9 +33,7 @@ export function inOrder<T extends Pick<MachineView, "state" | "created_unix_ms" 
   const place = (machine: T) => Math.max(0, ORDER.indexOf(machine.state) - 3);
   return [...machines].sort(
     (a, b) =>
-      place(a) - place(b) ||
-      b.created_unix_ms - a.created_unix_ms ||
-      (a.id < b.id ? -1 : 1),
+      place(a) - place(b) || b.created_unix_ms - a.created_unix_ms || (a.id < b.id ? -1 : 1),
   );
 }
 
