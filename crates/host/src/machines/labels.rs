@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use super::{Machines, MachinesError, SPEC_FILE, check_name, io_error, names, spec, try_lock};
 
-/// Locked by whoever gives a machine a name.
-const NAMING_FILE: &str = ".naming";
+/// In the data directory: locked by whoever gives a machine a name.
+const NAMING_FILE: &str = "machines.lock";
 /// How long somebody else may take to do so.
 const NAMING_LIMIT: Duration = Duration::from_secs(10);
 
@@ -43,7 +43,7 @@ impl Machines {
 
     /// Nobody else gives a machine a name until this is dropped.
     pub(super) fn naming(&self) -> Result<File, MachinesError> {
-        let path = self.folder().join(NAMING_FILE);
+        let path = self.data.join(NAMING_FILE);
         let end = Instant::now() + NAMING_LIMIT;
         loop {
             if let Some(lock) = try_lock(&path).map_err(io_error("lock", &path))? {
