@@ -24,7 +24,15 @@ impl Machines {
     /// # Errors
     /// [`MachinesError::NoPast`], [`MachinesError::Journal`], [`MachinesError::Unknown`].
     pub fn markers(&self, id: &str) -> Result<Vec<Marker>, MachinesError> {
-        let notes = stackvm_timeline::journal::read_notes(&self.journal(id)?)?;
+        if self.spec(id)?.lifetime == Lifetime::Ephemeral {
+            return Err(MachinesError::NoPast(id.to_owned()));
+        }
+        let journal = self.machine_folder(id).join(JOURNAL_FOLDER);
+        if !journal.is_dir() {
+            // It has only just begun.
+            return Ok(Vec::new());
+        }
+        let notes = stackvm_timeline::journal::read_notes(&journal)?;
         let marker = |note: stackvm_timeline::note::Note| match note.words {
             Words::Mark(name) => Some(Marker { name, author: note.author, at: note.at }),
             Words::Comment(_) => None,

@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
-use stackvm_host::machines::{Lifetime, Machines, Status};
+use stackvm_host::machines::{Lifetime, Machines, MachinesError, Started, Status, StopHow};
 use stackvm_host::protocol::{Command, RecordingAction};
 use stackvm_machine::Instant;
 
-use super::{Labs, attach, letters, press, read, start};
+use super::{Labs, attach, kill, letters, press, read, start, wait_until};
 
 fn mark(machines: &Labs, data: &Path, name: &str) {
     let mut lab = machines.connect("echo").unwrap();
@@ -30,6 +30,7 @@ pub(super) fn a_machine_goes_on_from_a_marker(data: &Path) {
     let (mut lab, first) = attach(&machines, "echo");
     read(&mut lab, first, "ok\n");
     assert_eq!(machines.markers("echo").unwrap(), []);
+    wait_until("no recording", || data.join("machines/echo/journal/manifest.json").exists());
     press(&mut lab, b"ab");
     read(&mut lab, Vec::new(), "ab");
     mark(&machines, data, "here");
@@ -49,17 +50,17 @@ pub(super) fn a_machine_goes_on_from_a_marker(data: &Path) {
     let (mut twin, _) = attach(&machines, "twin");
     press(&mut twin, b"xy");
     read(&mut twin, Vec::new(), "xy");
-    press(&mut lab, b"ef");
-    read(&mut lab, Vec::new(), "ef");
-    super::kill(&machines, "twin");
-    let trashed = machines.stop("echo", stackvm_host::machines::StopHow::Kill);
+    press(&mut lab, b"gh");
+    read(&mut lab, Vec::new(), "gh");
+    kill(&machines, "twin");
+    let trashed = machines.stop("echo", StopHow::Kill);
     trashed.and_then(|_| machines.trash("echo")).unwrap();
     machines.start("twin").unwrap();
     assert_eq!(shown(&machines, "twin"), "okabxy");
     assert_eq!(machines.markers("twin").unwrap(), []);
 
-    let check = |result: Result<_, _>, part: &str| {
-        let message = Result::<stackvm_host::machines::Started, _>::unwrap_err(result).to_string();
+    let check = |result: Result<Started, MachinesError>, part: &str| {
+        let message = result.unwrap_err().to_string();
         assert!(message.contains(part), "{message}");
     };
     check(machines.branch("twin", Instant::MAX, "never"), "has not been at");
@@ -79,7 +80,7 @@ pub(super) fn labels_change_while_it_runs(data: &Path) {
     assert_eq!(id, "echo");
     let listed = machines.get(&id).unwrap();
     assert_eq!((listed.label(), &listed.status), ("parrot", &Status::Running));
-    super::kill(&machines, "echo");
+    kill(&machines, "echo");
     machines.start(&id).unwrap();
     assert_eq!(machines.get(&id).unwrap().label(), "parrot");
 }

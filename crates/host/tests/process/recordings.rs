@@ -187,6 +187,8 @@ pub(super) fn a_recording_goes_on_after_a_crash(data: &Path) {
     read(&mut lab, shown, "ok\n");
     press(&mut lab, b"abc");
     read(&mut lab, Vec::new(), "abc");
+    // Until its first keyframe is written there is no recording.
+    super::wait_until("no recording", || journal.join("manifest.json").exists());
     // It vanishes, and its recording stays.
     let pid = Pid::from_raw(machines.info("first").unwrap().pid as i32).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
@@ -212,6 +214,7 @@ pub(super) fn a_full_disk_holds_the_machine(data: &Path) {
     read(&mut lab, shown, "ok\n");
     press(&mut lab, b"a");
     read(&mut lab, Vec::new(), "a");
+    super::wait_until("no recording", || data.join("machines/echo/journal/manifest.json").exists());
     let pid = Pid::from_raw(machines.info("echo").unwrap().pid as i32);
     let no_space = Rlimit { current: Some(0), maximum: None };
     let before = prlimit(pid, Resource::Fsize, no_space).unwrap();

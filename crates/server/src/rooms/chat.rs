@@ -68,10 +68,10 @@ impl Room {
     /// Why it could not be kept, for whoever said it.
     pub(super) async fn say(&self, name: &str, hue: u8, text: String) -> Result<(), String> {
         let instant_ns = self.instant_ns().await;
-        let at_unix_ms = unix_ms();
         let name = name.to_owned();
-        let mut row = SaidRow { id: 0, name, hue, text, at_unix_ms, instant_ns };
         let _in_order = self.saying.lock().await;
+        let at_unix_ms = unix_ms();
+        let mut row = SaidRow { id: 0, name, hue, text, at_unix_ms, instant_ns };
         let kept = self.catalog.say(&self.machine, &row).await;
         row.id = kept.map_err(|error| format!("that could not be kept: {error}"))?;
         self.change(|inner| inner.chat.push(said(row)));

@@ -125,10 +125,11 @@ impl Console {
 
     /// A picture for this right that output can follow, if there is one.
     pub(super) fn picture(&self, past: Past) -> Option<&Drawn> {
-        let fresh = self.stream.end().position.saturating_sub(FRESH_BYTES);
+        let end = self.stream.end();
         self.pictures.iter().find(|drawn| {
             drawn.past == past
-                && drawn.seen.position >= fresh
+                && drawn.seen.size == end.size
+                && drawn.seen.position >= end.position.saturating_sub(FRESH_BYTES)
                 && self.stream.has(drawn.seen.position)
         })
     }

@@ -359,5 +359,5 @@ impl Inner {
 }
 
 fn name_of(listed: &Listed) -> String {
-    listed.spec.name.clone()
+    listed.label().to_owned()
 }

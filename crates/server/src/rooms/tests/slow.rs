@@ -20,7 +20,7 @@ async fn slow_viewers_cost_no_memory_and_hold_up_nobody() {
         let who = VIEWER + n;
         let mut page = TestPage::open(server.addr, who, &page_name(who)).await;
         page.say(&ClientMessage::Watch { console: 0 }).await;
-        while !matches!(page.next().await, Got::Terminal(_)) {}
+        while !matches!(page.next().await, Got::Terminal) {}
         slow.push(page);
     }
     let mut driver = world.join(ADA).await;

@@ -19,7 +19,7 @@ use crate::protocol::{ClientMessage, InputNumber, ServerMessage};
 #[derive(Debug)]
 pub(super) enum Got {
     Message(ServerMessage),
-    Terminal(Vec<u8>),
+    Terminal,
     Closed,
 }
 
@@ -133,7 +133,7 @@ impl TestPage {
             if let Some((kind, payload)) = self.take_frame() {
                 match kind {
                     1 => return Got::Message(serde_json::from_slice(&payload).unwrap()),
-                    2 => return Got::Terminal(payload),
+                    2 => return Got::Terminal,
                     8 => return Got::Closed,
                     9 => drop(self.send(10, &payload).await),
                     _ => {}

@@ -156,6 +156,9 @@ async fn the_chat_is_kept_and_shown_from_the_right_on() {
     assert_eq!(bob.until(hello).await, heard);
     let later = Grant { past_from_unix_ms: heard.at_unix_ms + 1, ..grant_of(EVE) };
     let mut eve = world.join_as(joining(EVE), later).await.unwrap();
+    while unix_ms() <= heard.at_unix_ms {
+        tokio::task::yield_now().await;
+    }
     owner.hear(ClientMessage::Say { text: "now".into() }).await;
     eve.until(|frames| said(frames).into_iter().find(|said| said.text == "now")).await;
     assert_eq!(hello(&eve.got), None);
