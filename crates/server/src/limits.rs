@@ -146,7 +146,7 @@ mod tests {
     fn a_burst_then_one_for_each_interval() {
         let buckets = Buckets::new(RATE);
         let start = Instant::now();
-        let mut check = |ms, expected: bool| {
+        let check = |ms, expected: bool| {
             let now = start + Duration::from_millis(ms);
             assert_eq!(buckets.spend(1, now).is_ok(), expected, "at {ms} ms");
         };

@@ -16,6 +16,7 @@ use axum::serve::IncomingStream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, Sleep};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -44,9 +45,10 @@ pub(crate) struct Sockets {
     permits: Arc<Semaphore>,
 }
 
-/// A socket that is open; dropping it closes it, and ends its connections.
+/// A socket that is open; dropping it closes it soon, and ends its connections.
 pub(crate) struct Open {
-    _ends: watch::Sender<()>,
+    ends: watch::Sender<()>,
+    accepting: JoinHandle<()>,
 }
 
 /// The sockets of the loopback.
@@ -112,19 +114,28 @@ impl Loopback {
     }
 }
 
+impl Open {
+    /// Closes it; when this returns, its address is free.
+    pub(crate) async fn close(self) {
+        drop(self.ends);
+        // However it ended, the socket went with it.
+        let _ = self.accepting.await;
+    }
+}
+
 impl Sockets {
     /// Accepts from this socket, too; with TLS or without.
     pub(crate) fn open(&self, listener: TcpListener, tls: Option<TlsAcceptor>) -> Open {
         let (ends, mut closed) = watch::channel(());
         let sockets = self.clone();
-        tokio::spawn(async move {
+        let accepting = tokio::spawn(async move {
             let accepting = sockets.accept(&listener, tls.as_ref(), closed.clone());
             tokio::select! {
                 () = accepting => {}
                 _ = closed.changed() => {}
             }
         });
-        Open { _ends: ends }
+        Open { ends, accepting }
     }
 
     async fn accept(

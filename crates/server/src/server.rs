@@ -180,7 +180,7 @@ pub struct Running {
     catalog: Arc<SqliteCatalog>,
     closing: watch::Sender<bool>,
     server: JoinHandle<io::Result<()>>,
-    _open: Vec<Open>,
+    open: Vec<Open>,
     _door: Keeper,
 }
 
@@ -233,7 +233,7 @@ impl Server {
         });
         let door = Door { port: addr.port(), pid: std::process::id(), secret: secret.hex() };
         keeper.open(&door).map_err(no_door)?;
-        Ok(Running { url, addr, app, catalog, closing, server, _open: open, _door: keeper })
+        Ok(Running { url, addr, app, catalog, closing, server, open, _door: keeper })
     }
 }
 
@@ -280,8 +280,11 @@ impl Running {
         self.app.tasks.cancel_all();
         self.app.rooms.cut(&Cut::All(Gone::Closing));
         self.closing.send_replace(true);
-        // Whoever has not gone by then is cut off when this is dropped.
+        // Whoever has not gone by then is cut off.
         let _ = tokio::time::timeout(GOODBYE_TIME, &mut self.server).await;
+        for open in std::mem::take(&mut self.open) {
+            open.close().await;
+        }
         self.catalog.close().await;
     }
 }
@@ -395,14 +398,11 @@ impl LocalNetwork {
     }
 
     /// Closes the door; false if it was closed.
-    pub(crate) fn close(&self, reach: &Reach) -> bool {
-        match self.lock().take() {
-            Some((address, _open)) => {
-                reach.remove(&address);
-                true
-            }
-            None => false,
-        }
+    pub(crate) async fn close(&self, reach: &Reach) -> bool {
+        let Some((address, open)) = self.lock().take() else { return false };
+        reach.remove(&address);
+        open.close().await;
+        true
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<(Address, Open)>> {

@@ -45,7 +45,7 @@ pub(crate) async fn close(
     State(app): State<Arc<App>>,
     Owner(session): Owner,
 ) -> Result<StatusCode, Problem> {
-    if app.network.close(&app.reach) {
+    if app.network.close(&app.reach).await {
         app.audit(&session, "network.close", "", "").await?;
     }
     Ok(StatusCode::NO_CONTENT)

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::site::{Site, await_true};
 
-pub fn changed_one_after_the_other(site: Site) {
+pub(crate) fn changed_one_after_the_other(site: Site) {
     site.machine("web");
     let web = "/api/machines/web";
     let first = site.owner.get(web);
@@ -40,7 +40,7 @@ pub fn changed_one_after_the_other(site: Site) {
     assert_eq!((answer.status, answer.json()["field"].as_str()), (409, Some("name")));
 }
 
-pub fn deleted_and_taken_back(site: Site) {
+pub(crate) fn deleted_and_taken_back(site: Site) {
     site.machine("web");
     assert_eq!(site.owner.patch("/api/machines/web", &json!({"notes": "n"})).status, 200);
     let guest = site.guest("web", "viewer");
@@ -54,7 +54,7 @@ pub fn deleted_and_taken_back(site: Site) {
     assert_eq!(site.owner.post("/api/machines/web/restore", &json!({})).status, 404);
 }
 
-pub fn switched(site: Site) {
+pub(crate) fn switched(site: Site) {
     site.machine("web");
     let power =
         |action: &str| site.owner.post("/api/machines/web/power", &json!({"action": action}));
@@ -96,7 +96,7 @@ pub fn switched(site: Site) {
     assert_eq!(audit["items"][0]["actor"], "owner");
 }
 
-pub fn instants_have_names_and_futures(site: Site) {
+pub(crate) fn instants_have_names_and_futures(site: Site) {
     site.running_machine("web");
     let markers = "/api/machines/web/markers";
     let driver = site.guest("web", "driver");
@@ -121,7 +121,7 @@ pub fn instants_have_names_and_futures(site: Site) {
     assert_eq!(site.owner.post(&format!("{markers}/7/branch"), &json!({})).status, 404);
 }
 
-pub fn what_cannot_be_made_says_why(site: Site) {
+pub(crate) fn what_cannot_be_made_says_why(site: Site) {
     let begun = site.owner.post("/api/machines", &json!({"image": "tiny", "name": "first"}));
     assert_eq!(begun.status, 202, "{begun:?}");
     assert_eq!(begun.json()["machine"]["id"], "first");
@@ -145,7 +145,7 @@ pub fn what_cannot_be_made_says_why(site: Site) {
     }
 }
 
-pub fn the_home_page_hears_of_changes(site: Site) {
+pub(crate) fn the_home_page_hears_of_changes(site: Site) {
     site.machine("web");
     let mut home = site.owner.socket("/api/live").unwrap();
     let first = home.find_type("machines").unwrap();

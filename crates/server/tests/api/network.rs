@@ -8,7 +8,7 @@ use stackvm_server::{ListenError, Options, Port};
 
 use crate::site::{PATIENCE, Site, await_true, options, request, token};
 
-pub fn pages_of_others_are_refused(site: Site) {
+pub(crate) fn pages_of_others_are_refused(site: Site) {
     let link = site.running.as_ref().unwrap().new_link().unwrap();
     let body = json!({"token": token(&link)}).to_string();
     let post = |headers: &[(&str, &str)]| {
@@ -43,7 +43,7 @@ pub fn pages_of_others_are_refused(site: Site) {
     assert_eq!(post(&[]), 200);
 }
 
-pub fn every_answer_has_its_armour(site: Site) {
+pub(crate) fn every_answer_has_its_armour(site: Site) {
     let check = |method: &str, path: &str, headers: &[(&str, &str)], status: u16, frames: &str| {
         let answer = site.nobody().ask(method, path, headers, None);
         assert_eq!(answer.status, status, "{path}");
@@ -70,7 +70,7 @@ pub fn every_answer_has_its_armour(site: Site) {
     check("GET", "/", &[("host", "x")], 421, never);
 }
 
-pub fn opened_and_closed(site: Site) {
+pub(crate) fn opened_and_closed(site: Site) {
     let reach = site.owner.get("/api/reach").json();
     assert_eq!((&reach["who"], &reach["can_open"]), (&json!("this_computer"), &json!(true)));
     assert!(reach["ssh"].as_str().unwrap().contains("ssh -N -R"));
@@ -104,7 +104,7 @@ pub fn opened_and_closed(site: Site) {
     assert_eq!(answer.first(), Some(&21), "TLS says no with an alert: {answer:?}");
 }
 
-pub fn ports_and_ends(mut site: Site) {
+pub(crate) fn ports_and_ends(mut site: Site) {
     let port = site.addr.port();
     let folder = tempfile::tempdir().unwrap();
     let on = |port| Options { port, ..options(folder.path()) };

@@ -5,7 +5,7 @@ use stackvm_server::{ListenError, door};
 
 use crate::site::{Site, options, token};
 
-pub fn a_token_makes_one_owner(site: Site) {
+pub(crate) fn a_token_makes_one_owner(site: Site) {
     let link = site.running.as_ref().unwrap().new_link().unwrap();
     assert!(link.starts_with(&format!("http://localhost:{}/#", site.addr.port())), "{link}");
     let body = json!({"token": token(&link)});
@@ -33,7 +33,7 @@ pub fn a_token_makes_one_owner(site: Site) {
     assert_eq!(guest.get("/api/session").json()["owner"], true);
 }
 
-pub fn a_session_survives_the_server(mut site: Site) {
+pub(crate) fn a_session_survives_the_server(mut site: Site) {
     let link = site.running.as_ref().unwrap().new_link().unwrap();
     site.machine("web");
     let guest = site.guest("web", "driver");
@@ -44,7 +44,7 @@ pub fn a_session_survives_the_server(mut site: Site) {
     assert_eq!(site.nobody().post("/api/session", &json!({"token": token(&link)})).status, 404);
 }
 
-pub fn names_can_be_changed(site: Site) {
+pub(crate) fn names_can_be_changed(site: Site) {
     let proposed = site.owner.get("/api/session").json();
     assert!(proposed["name"].as_str().unwrap().contains(' '), "{proposed}");
     let changed = site.owner.patch("/api/session", &json!({"name": "  Grace   Hopper "})).json();
@@ -53,7 +53,7 @@ pub fn names_can_be_changed(site: Site) {
     assert_eq!(changed["hue"], proposed["hue"]);
 }
 
-pub fn whoever_leaves_is_out(site: Site) {
+pub(crate) fn whoever_leaves_is_out(site: Site) {
     site.running_machine("web");
     let mut page = site.owner.page("web", None);
     assert_eq!(page.find_type("welcome").unwrap()["role"], "owner");
@@ -64,7 +64,7 @@ pub fn whoever_leaves_is_out(site: Site) {
     assert_eq!(page.find_type("gone").unwrap()["reason"], "not_admitted");
 }
 
-pub fn guessing_is_slow(site: Site) {
+pub(crate) fn guessing_is_slow(site: Site) {
     let guess = || site.nobody().post("/api/session", &json!({"token": "0".repeat(64)}));
     let answers: Vec<_> = (0..60).map(|_| guess()).collect();
     assert_eq!(answers[0].status, 404);
@@ -74,7 +74,7 @@ pub fn guessing_is_slow(site: Site) {
     assert_eq!(refused[0].json()["type"], "too_often");
 }
 
-pub fn the_door_is_for_the_owners_programs(mut site: Site) {
+pub(crate) fn the_door_is_for_the_owners_programs(mut site: Site) {
     let door = door::find(site.data.path()).unwrap().unwrap();
     assert_eq!((door.port, door.pid), (site.addr.port(), std::process::id()));
     let program = site.nobody().with_bearer(&door.secret);
@@ -90,7 +90,7 @@ pub fn the_door_is_for_the_owners_programs(mut site: Site) {
     assert_eq!(door::find(site.data.path()).unwrap(), None);
 }
 
-pub fn a_data_directory_has_one_server(site: Site) {
+pub(crate) fn a_data_directory_has_one_server(site: Site) {
     let error = site.listen(options(site.data.path())).err().unwrap();
     assert!(matches!(error, ListenError::Running { .. }), "{error}");
     assert!(door::find(site.data.path()).unwrap().is_some(), "the first one's stays");

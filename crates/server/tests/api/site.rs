@@ -13,36 +13,36 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
 /// How long anything may take.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A server with a data directory of its own.
-pub struct Site {
-    pub data: TempDir,
-    pub runtime: Runtime,
-    pub running: Option<Running>,
-    pub addr: SocketAddr,
+pub(crate) struct Site {
+    pub(crate) data: TempDir,
+    pub(crate) runtime: Runtime,
+    pub(crate) running: Option<Running>,
+    pub(crate) addr: SocketAddr,
     /// The owner's browser.
-    pub owner: Who,
+    pub(crate) owner: Who,
 }
 
 /// Somebody with a browser or a program.
 #[derive(Clone)]
-pub struct Who {
-    pub addr: SocketAddr,
+pub(crate) struct Who {
+    pub(crate) addr: SocketAddr,
     /// A header that says who.
-    pub key: Option<(&'static str, String)>,
+    pub(crate) key: Option<(&'static str, String)>,
 }
 
 /// An answer.
 #[derive(Debug)]
-pub struct Answer {
-    pub status: u16,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
     /// Lower case.
-    pub headers: Vec<(String, String)>,
-    pub body: Vec<u8>,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
 }
 
-pub fn options(data: &Path) -> Options {
+pub(crate) fn options(data: &Path) -> Options {
     Options {
         data_dir: data.to_owned(),
         // Nothing is fetched in a test.
@@ -58,7 +58,7 @@ pub fn options(data: &Path) -> Options {
 }
 
 impl Site {
-    pub fn new() -> Site {
+    pub(crate) fn new() -> Site {
         let data = TempDir::new().unwrap();
         let runtime = Runtime::new().unwrap();
         let running = runtime.block_on(Server::listen(options(data.path()))).unwrap();
@@ -68,33 +68,33 @@ impl Site {
         Site { data, runtime, running: Some(running), addr, owner }
     }
 
-    pub fn nobody(&self) -> Who {
+    pub(crate) fn nobody(&self) -> Who {
         Who { addr: self.addr, key: None }
     }
 
     /// Ends the server as Ctrl-C does, and starts it again on the same port.
-    pub fn restart(&mut self) {
+    pub(crate) fn restart(&mut self) {
         self.stop();
         let again = Options { port: Port::Exactly(self.addr.port()), ..options(self.data.path()) };
         self.running = Some(self.listen(again).unwrap());
     }
 
-    pub fn stop(&mut self) {
+    pub(crate) fn stop(&mut self) {
         if let Some(running) = self.running.take() {
             self.runtime.block_on(running.shutdown());
         }
     }
 
-    pub fn listen(&self, options: Options) -> Result<Running, ListenError> {
+    pub(crate) fn listen(&self, options: Options) -> Result<Running, ListenError> {
         self.runtime.block_on(Server::listen(options))
     }
 
-    pub fn machines(&self) -> Machines {
+    pub(crate) fn machines(&self) -> Machines {
         Machines::open(self.data.path()).unwrap()
     }
 
     /// A kept machine that is off; a program that echoes.
-    pub fn machine(&self, name: &str) {
+    pub(crate) fn machine(&self, name: &str) {
         let spec = self.spec(name);
         let folder = self.data.path().join("machines").join(name);
         std::fs::create_dir_all(&folder).unwrap();
@@ -103,7 +103,7 @@ impl Site {
     }
 
     /// A kept machine that runs.
-    pub fn running_machine(&self, name: &str) {
+    pub(crate) fn running_machine(&self, name: &str) {
         self.machines().create(&self.spec(name)).unwrap();
         self.await_state(name, "running");
     }
@@ -116,13 +116,13 @@ impl Site {
     }
 
     /// Waits until the owner sees the machine in this state.
-    pub fn await_state(&self, name: &str, state: &str) {
+    pub(crate) fn await_state(&self, name: &str, state: &str) {
         let path = format!("/api/machines/{name}");
         await_true(|| self.owner.get(&path).json()["state"] == state);
     }
 
     /// Waits until a task has ended, and returns it.
-    pub fn await_task(&self, begun: &Value) -> Value {
+    pub(crate) fn await_task(&self, begun: &Value) -> Value {
         let path = format!("/api/tasks/{}", begun["task"]["id"].as_str().unwrap());
         let mut task = Value::Null;
         await_true(|| {
@@ -133,14 +133,14 @@ impl Site {
     }
 
     /// A link to a machine, as `POST …/shares` answers.
-    pub fn share(&self, machine: &str, wish: Value) -> Value {
+    pub(crate) fn share(&self, machine: &str, wish: Value) -> Value {
         let answer = self.owner.post(&format!("/api/machines/{machine}/shares"), &wish);
         assert_eq!(answer.status, 201, "{answer:?}");
         answer.json()
     }
 
     /// A guest's browser that came by a link of this role.
-    pub fn guest(&self, machine: &str, role: &str) -> Who {
+    pub(crate) fn guest(&self, machine: &str, role: &str) -> Who {
         self.nobody().enter(&entry(&self.share(machine, json!({"role": role}))))
     }
 }
@@ -155,44 +155,45 @@ impl Drop for Site {
 }
 
 /// What a page sends that was opened by a link.
-pub fn entry(created: &Value) -> Value {
+pub(crate) fn entry(created: &Value) -> Value {
     let path = created["path"].as_str().unwrap();
     let (share, secret) = path.trim_start_matches("/s/").split_once('#').unwrap();
     json!({"share": share, "secret": secret})
 }
 
-pub fn token(url: &str) -> &str {
+pub(crate) fn token(url: &str) -> &str {
     url.split_once('#').unwrap().1
 }
 
 /// Waits for a state.
-pub fn await_true(mut is_so: impl FnMut() -> bool) {
+pub(crate) fn await_true(mut is_so: impl FnMut() -> bool) {
     let end = Instant::now() + PATIENCE;
     while !is_so() {
         assert!(Instant::now() < end, "it did not come to that in {PATIENCE:?}");
-        std::thread::yield_now();
+        // Between two questions only: the server allows a hundred a second.
+        std::thread::sleep(Duration::from_millis(20));
     }
 }
 
 impl Who {
-    pub fn get(&self, path: &str) -> Answer {
+    pub(crate) fn get(&self, path: &str) -> Answer {
         self.ask("GET", path, &[], None)
     }
 
-    pub fn post(&self, path: &str, body: &Value) -> Answer {
+    pub(crate) fn post(&self, path: &str, body: &Value) -> Answer {
         self.ask("POST", path, &[], Some(&body.to_string()))
     }
 
-    pub fn patch(&self, path: &str, body: &Value) -> Answer {
+    pub(crate) fn patch(&self, path: &str, body: &Value) -> Answer {
         self.ask("PATCH", path, &[], Some(&body.to_string()))
     }
 
-    pub fn delete(&self, path: &str) -> Answer {
+    pub(crate) fn delete(&self, path: &str) -> Answer {
         self.ask("DELETE", path, &[], None)
     }
 
     /// Comes in with `POST /api/session`; the same browser as before, but with a cookie.
-    pub fn enter(&self, body: &Value) -> Who {
+    pub(crate) fn enter(&self, body: &Value) -> Who {
         let answer = self.post("/api/session", body);
         assert_eq!(answer.status, 200, "{answer:?}");
         match answer.header("set-cookie") {
@@ -204,11 +205,11 @@ impl Who {
         }
     }
 
-    pub fn with_bearer(&self, secret: &str) -> Who {
+    pub(crate) fn with_bearer(&self, secret: &str) -> Who {
         Who { addr: self.addr, key: Some(("authorization", format!("Bearer {secret}"))) }
     }
 
-    pub fn ask(
+    pub(crate) fn ask(
         &self,
         method: &str,
         path: &str,
@@ -234,7 +235,7 @@ impl Who {
     }
 
     /// Opens a WebSocket; the answer if there is none.
-    pub fn socket(&self, path: &str) -> Result<Socket, Answer> {
+    pub(crate) fn socket(&self, path: &str) -> Result<Socket, Answer> {
         let mut headers = vec![
             ("host", format!("localhost:{}", self.addr.port())),
             ("origin", format!("http://localhost:{}", self.addr.port())),
@@ -244,7 +245,7 @@ impl Who {
     }
 
     /// The page of a machine, which has joined.
-    pub fn page(&self, machine: &str, bearer: Option<&str>) -> Socket {
+    pub(crate) fn page(&self, machine: &str, bearer: Option<&str>) -> Socket {
         let mut socket = self.socket(&format!("/api/machines/{machine}/live")).unwrap();
         let mut join =
             json!({"type": "join", "version": 2, "page": "00112233445566778899aabbccddeeff"});
@@ -257,11 +258,11 @@ impl Who {
 }
 
 impl Answer {
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_default()
     }
 
@@ -278,7 +279,7 @@ impl Answer {
     }
 }
 
-pub fn request(
+pub(crate) fn request(
     addr: SocketAddr,
     method: &str,
     path: &str,
@@ -306,13 +307,13 @@ pub fn request(
 }
 
 /// A page's end of a WebSocket.
-pub struct Socket {
+pub(crate) struct Socket {
     stream: TcpStream,
     bytes: Vec<u8>,
 }
 
 impl Socket {
-    pub fn open(
+    pub(crate) fn open(
         addr: SocketAddr,
         path: &str,
         headers: &[(&'static str, String)],
@@ -340,7 +341,7 @@ impl Socket {
         }
     }
 
-    pub fn say(&mut self, message: &Value) {
+    pub(crate) fn say(&mut self, message: &Value) {
         let payload = message.to_string().into_bytes();
         let length = u16::try_from(payload.len()).unwrap();
         let mut frame = vec![0x81, 0x80 | 126];
@@ -352,7 +353,7 @@ impl Socket {
     }
 
     /// The next message in JSON that is like this; `None` if the connection ends before.
-    pub fn find(&mut self, mut is_it: impl FnMut(&Value) -> bool) -> Option<Value> {
+    pub(crate) fn find(&mut self, mut is_it: impl FnMut(&Value) -> bool) -> Option<Value> {
         let end = Instant::now() + PATIENCE;
         loop {
             assert!(Instant::now() < end, "no such message in {PATIENCE:?}");
@@ -372,7 +373,7 @@ impl Socket {
     }
 
     /// The next message of this type.
-    pub fn find_type(&mut self, kind: &str) -> Option<Value> {
+    pub(crate) fn find_type(&mut self, kind: &str) -> Option<Value> {
         self.find(|message| message["type"] == kind)
     }
 
