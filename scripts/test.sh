@@ -28,4 +28,5 @@ section "tests" test_runner --release --workspace
 section "documentation examples" doc_tests
 section "first floor, debug profile" test_runner -p stackvm-riscv -p stackvm-machine
 section "a boot's digest in debug and release" one_digest
+section "HTTP interface" tests/http-interface
 section "pages: browser tests" browser_tests
