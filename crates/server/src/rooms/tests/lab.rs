@@ -45,9 +45,12 @@ pub(super) struct Known {
     size: Option<Size>,
     state: Option<State>,
     clients: Vec<Client>,
+    /// Numbers the clients; never used twice.
+    clients_count: u64,
 }
 
 struct Client {
+    id: u64,
     stream: UnixStream,
     attached: BTreeSet<ConsoleId>,
 }
@@ -181,8 +184,9 @@ fn serve(mut stream: UnixStream, shared: &Mutex<Known>, name: &str) {
         if !send(&mut writer, &Event::Hello(hello)) {
             return;
         }
-        let id = std::os::fd::AsRawFd::as_raw_fd(&writer);
-        known.clients.push(Client { stream: writer, attached: BTreeSet::new() });
+        known.clients_count += 1;
+        let id = known.clients_count;
+        known.clients.push(Client { id, stream: writer, attached: BTreeSet::new() });
         id
     };
     let (mut decoder, mut buffer) = (Decoder::new(), vec![0; 65536]);
@@ -191,30 +195,26 @@ fn serve(mut stream: UnixStream, shared: &Mutex<Known>, name: &str) {
         while let Some(Request { tag, command }) = decoder.next_message().unwrap() {
             let mut known = shared.lock().unwrap();
             let Some(reply) = answer(&mut known, id, command, name) else { continue };
-            let client = known.clients.iter_mut().find(|it| fd(it) == id);
+            let client = known.clients.iter_mut().find(|it| it.id == id);
             if client.is_none_or(|it| !send(&mut it.stream, &Event::Reply { tag, reply })) {
                 return;
             }
         }
     }
-    shared.lock().unwrap().clients.retain(|client| fd(client) != id);
+    shared.lock().unwrap().clients.retain(|client| client.id != id);
 }
 
-fn fd(client: &Client) -> i32 {
-    std::os::fd::AsRawFd::as_raw_fd(&client.stream)
-}
-
-fn answer(known: &mut Known, client: i32, command: Command, name: &str) -> Option<Reply> {
+fn answer(known: &mut Known, client: u64, command: Command, name: &str) -> Option<Reply> {
     let size = known.size.unwrap_or(Size { columns: 80, rows: 24 });
     let picture = |screen: Vec<u8>| Picture { size, history: Vec::new(), screen, instant_ticks: 0 };
     Some(match command {
         Command::Attach { console } => {
-            let client = known.clients.iter_mut().find(|it| fd(it) == client)?;
+            let client = known.clients.iter_mut().find(|it| it.id == client)?;
             client.attached.insert(console);
             Reply::Attached { picture: picture(Vec::new()), size: known.size }
         }
         Command::Detach { console } => {
-            let client = known.clients.iter_mut().find(|it| fd(it) == client)?;
+            let client = known.clients.iter_mut().find(|it| it.id == client)?;
             client.attached.remove(&console);
             Reply::Done
         }
