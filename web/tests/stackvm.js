@@ -151,12 +151,16 @@ export function watch(page) {
   page.setDefaultTimeout(WAIT_MS);
   page.complaints = [];
   page.on("pageerror", (error) => page.complaints.push(String(error)));
+  page.askedToStay = 0;
   page.on("dialog", (dialog) => {
-    page.complaints.push(`dialog: ${dialog.message()}`);
-    void dialog.dismiss();
+    const isLeaving = dialog.type() === "beforeunload";
+    if (isLeaving) page.askedToStay += 1;
+    else page.complaints.push(`dialog: ${dialog.message()}`);
+    void (isLeaving ? dialog.accept() : dialog.dismiss());
   });
   page.on("console", (message) => {
-    if (message.type() === "error") page.complaints.push(message.text());
+    if (message.type() !== "error") return;
+    page.complaints.push(`${message.text()} ${message.location().url}`);
   });
 }
 
