@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use stackvm_timeline::timeline::OpenError;
+use rustix::fs::{FlockOperation, flock};
 use thiserror::Error;
 
 use crate::client::{ClientError, Connection};
@@ -37,6 +38,9 @@ pub use trash::Trashed;
 pub const NAME_BYTES_MAX: usize = 63;
 /// Most machines in one data directory.
 pub const MACHINES_MAX: usize = 1000;
+/// How often, and after what time each, a lock is tried that somebody else has for a moment.
+const LOOKS_MAX: u32 = 10;
+const LOOK_INTERVAL: Duration = Duration::from_millis(5);
 /// Largest `machine.json`.
 const SPEC_BYTES_MAX: u64 = 1 << 20;
 
@@ -254,10 +258,9 @@ impl Machines {
     /// [`MachinesError::Unknown`], [`MachinesError::Damaged`].
     pub fn get(&self, name: &str) -> Result<Listed, MachinesError> {
         let spec = self.spec(name)?;
-        let status = match self.lock(name) {
-            Err(MachinesError::Running(_)) => Status::Running,
-            Err(error) => return Err(error),
-            Ok(_lock) => {
+        let status = match self.look(name)? {
+            None => Status::Running,
+            Some(_look) => {
                 let folder = self.machine_folder(name);
                 match left(&folder) {
                     Left::Saved => Status::Saved,
@@ -462,10 +465,28 @@ impl Machines {
         write_spec(&path, spec)
     }
 
+    /// Keeps a machine from starting while it is looked at; `None` if it runs. Lookers do not keep
+    /// each other out, and do not talk to the lab: whoever lists machines every other second must
+    /// not wake those that are idle.
+    fn look(&self, name: &str) -> Result<Option<File>, MachinesError> {
+        let path = self.machine_folder(name).join(LOCK_FILE);
+        for _ in 0..LOOKS_MAX {
+            if let Some(look) = try_look(&path).map_err(io_error("lock", &path))? {
+                return Ok(Some(look));
+            }
+            if self.socket(name).exists() {
+                break;
+            }
+            // A lab that is starting, or somebody who removes or moves the machine.
+            std::thread::sleep(LOOK_INTERVAL);
+        }
+        Ok(None)
+    }
+
     /// Takes the lock that a lab holds while it runs.
     fn lock(&self, name: &str) -> Result<File, MachinesError> {
         let path = self.machine_folder(name).join(LOCK_FILE);
-        for _ in 0..10 {
+        for _ in 0..LOOKS_MAX {
             if let Some(lock) = try_lock(&path).map_err(io_error("lock", &path))? {
                 return Ok(lock);
             }
@@ -473,7 +494,7 @@ impl Machines {
                 break;
             }
             // Somebody who only looks at the machine holds it for a moment.
-            std::thread::sleep(Duration::from_millis(5));
+            std::thread::sleep(LOOK_INTERVAL);
         }
         Err(MachinesError::Running(name.to_owned()))
     }
@@ -538,9 +559,17 @@ fn write_spec(path: &Path, spec: &MachineSpec) -> Result<(), MachinesError> {
 
 /// Locks a file, creating it; `None` when another process has it locked.
 pub(crate) fn try_lock(path: &Path) -> io::Result<Option<File>> {
-    use rustix::fs::{FlockOperation, flock};
+    try_flock(path, FlockOperation::NonBlockingLockExclusive)
+}
+
+/// The same beside others who only look.
+fn try_look(path: &Path) -> io::Result<Option<File>> {
+    try_flock(path, FlockOperation::NonBlockingLockShared)
+}
+
+fn try_flock(path: &Path, how: FlockOperation) -> io::Result<Option<File>> {
     let file = File::options().create(true).append(true).open(path)?;
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+    match flock(&file, how) {
         Ok(()) => Ok(Some(file)),
         Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
         Err(error) => Err(error.into()),
