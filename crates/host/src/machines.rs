@@ -11,8 +11,8 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use stackvm_timeline::timeline::OpenError;
 use rustix::fs::{FlockOperation, flock};
+use stackvm_timeline::timeline::OpenError;
 use thiserror::Error;
 
 use crate::client::{ClientError, Connection};

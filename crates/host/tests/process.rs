@@ -8,8 +8,8 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use stackvm_host::client::{ClientError, Connection};
-use stackvm_host::lab_main;
 use stackvm_host::lab::flowing;
+use stackvm_host::lab_main;
 use stackvm_host::machines::{FirmwareSpec, Lifetime, MachineSpec, Machines, Source, Status};
 use stackvm_host::machines::{StopHow, Stopped};
 use stackvm_host::protocol::{Agent, Command, Event, ExecId, ExecSpec, Power, Reply};

@@ -14,9 +14,9 @@ use stackvm_host::machines::{
     Lifetime, Listed, MachineSpec, Machines, MachinesError, Source, StartFrom, Status, StopHow,
     Stopped, Trashed, check_name,
 };
-use stackvm_host::sandbox::Sandbox;
 use stackvm_host::prompt;
 use stackvm_host::protocol::{Command, RecordingAction};
+use stackvm_host::sandbox::Sandbox;
 use stackvm_images::{BuildOptions, Cancel, ImageStore, Phase, ensure};
 use tokio::task::spawn_blocking;
 

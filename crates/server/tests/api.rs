@@ -23,6 +23,7 @@ mod shares;
 mod site;
 
 use site::Site;
+use stackvm_host::sandbox::Sandbox;
 
 /// A test gets a server with an empty data directory.
 type Test = fn(Site);
@@ -66,7 +67,7 @@ fn main() -> ExitCode {
     if let [command, folder] = &arguments[..]
         && command == "lab"
     {
-        return stackvm_host::lab_main(Path::new(folder));
+        return stackvm_host::lab_main(Path::new(folder), Sandbox::On);
     }
     let filter = arguments.iter().find(|argument| !argument.starts_with('-'));
     for (name, test) in TESTS {

@@ -6,8 +6,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use stackvm_host::sandbox::Sandbox;
 use stackvm_host::machines::{FirmwareSpec, Lifetime, MachineSpec, Machines, Source, StopHow};
+use stackvm_host::sandbox::Sandbox;
 use stackvm_server::{ListenError, Options, Port, Running, Server};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;

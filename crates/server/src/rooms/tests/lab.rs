@@ -14,6 +14,7 @@ use stackvm_host::protocol::{
     self as lab, Agent, Command, Decoder, Event, Hello, Info, Picture, Reply, Request, Size,
     SourceId, State,
 };
+use stackvm_host::sandbox::Sandbox;
 use stackvm_machine::ConsoleId;
 
 /// The lab's terminals.
@@ -271,5 +272,7 @@ fn info(name: &str) -> Info {
         execs: 0,
         clients: 0,
         pid: 0,
+        sandbox: Sandbox::On,
+        annex: None,
     }
 }
