@@ -129,6 +129,9 @@ impl Process {
             if let Some(reason) = self.hand_out() {
                 break reason;
             }
+            if let Some(reason) = self.take_held_requests() {
+                break reason;
+            }
             self.answer_recordings();
             self.answer_typed();
             self.clients.iter_mut().for_each(Client::flush);

@@ -117,3 +117,19 @@ fn a_twin_can_reset_its_machine() {
     ok(&home, &["exec", "one", "--", "test", "-e", "/run/file"]);
     ok(&home, &["stop", "--kill", "one", "two"]);
 }
+
+/// A fresh twin takes its own name before anybody's command runs in it, and keeps it.
+#[test]
+fn a_fresh_twin_is_itself() {
+    let home = Home::with_tiny();
+    ok(&home, &["run", "tiny", "--name", "one", "--", "true"]);
+    ok(&home, &["start", "--detach", "one"]);
+    ok(&home, &["fork", "one", "two"]);
+    let hostname = |name: &str| home.run(&["exec", name, "--", "hostname"]);
+    assert_eq!(hostname("two").out, "two\n");
+    assert_eq!(hostname("one").out, "one\n");
+    ok(&home, &["stop", "two"]);
+    ok(&home, &["start", "--detach", "two"]);
+    assert_eq!(hostname("two").out, "two\n");
+    ok(&home, &["stop", "--kill", "one", "two"]);
+}

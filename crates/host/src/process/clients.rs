@@ -18,6 +18,8 @@ const CONSOLE_BUFFER_BYTES: usize = 1 << 20;
 const EXEC_BUFFER_BYTES: usize = 1 << 20;
 /// Bytes with which a client is given up: its requests make answers that it does not read.
 const BUFFER_BYTES_MAX: usize = 32 << 20;
+/// Requests of a client that may wait; of more, it is given up.
+const HELD_MAX: usize = 1024;
 /// Most bytes read from a client in one turn.
 const READ_BYTES_MAX: usize = 256 << 10;
 
@@ -42,6 +44,8 @@ pub(super) struct Client {
     pub(super) actor: Actor,
     pub(super) attached: BTreeSet<ConsoleId>,
     pub(super) execs: BTreeMap<ExecId, ClientExec>,
+    /// What it has asked for that must wait.
+    pub(super) held: Vec<Request>,
     decoder: Decoder,
     outgoing: Vec<u8>,
     written: usize,
@@ -58,6 +62,7 @@ impl Client {
             actor: Actor::Named("someone".into()),
             attached: BTreeSet::new(),
             execs: BTreeMap::new(),
+            held: Vec::new(),
             decoder: Decoder::new(),
             outgoing: Vec::new(),
             written: 0,
@@ -160,6 +165,12 @@ impl Client {
             }
         }
         requests
+    }
+
+    /// Keeps a request for later.
+    pub(super) fn hold(&mut self, request: Request) {
+        self.held.push(request);
+        self.gone |= self.held.len() > HELD_MAX;
     }
 
     /// Notes a command as running for the client.

@@ -24,7 +24,33 @@ impl Process {
     /// Does what a client has asked for; the reason if the machine is to stop.
     pub(super) fn take_requests(&mut self, id: ClientId) -> Option<StopReason> {
         let requests = self.client(id)?.receive();
-        for Request { tag, command } in requests {
+        self.do_requests(id, requests)
+    }
+
+    /// Does what clients have asked for while a fresh fork was not itself yet.
+    pub(super) fn take_held_requests(&mut self) -> Option<StopReason> {
+        if self.fresh.is_some() {
+            return None;
+        }
+        let waiting = self.clients.iter_mut().filter(|client| !client.held.is_empty());
+        let held: Vec<_> =
+            waiting.map(|client| (client.id, std::mem::take(&mut client.held))).collect();
+        held.into_iter().find_map(|(id, requests)| self.do_requests(id, requests))
+    }
+
+    fn do_requests(&mut self, id: ClientId, requests: Vec<Request>) -> Option<StopReason> {
+        for request in requests {
+            // A command in a guest that still has its original's name and keys would speak for the
+            // original. What a client asks for after one keeps its place behind it.
+            let is_exec = matches!(request.command, Command::Exec { .. });
+            if self.fresh.is_some()
+                && let Some(client) = self.client(id)
+                && (is_exec || !client.held.is_empty())
+            {
+                client.hold(request);
+                continue;
+            }
+            let Request { tag, command } = request;
             match self.command(id, tag, command) {
                 Ok(None) => {}
                 Ok(Some(reason)) => return Some(reason),
