@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use stackvm_machine::Instant;
 use stackvm_store::tree;
-use stackvm_store::{Blob, Chunks, Digest, Pack, PackSet, ReadAt, ReadError, Tree};
+use stackvm_store::{Blob, Chunks, Pack, PackSet, ReadAt, ReadError, Tree};
 
 use super::manifest::{BranchEntry, Manifest, names};
 use super::zip::Directory;
@@ -66,12 +66,12 @@ pub(crate) fn read(place: &str, source: Arc<dyn ReadAt>) -> Result<Parts, OpenEr
 /// What tells one file from another: its size, and the hash of directory and manifest, which have
 /// checksums of everything else.
 #[cfg(unix)]
-pub(crate) fn identity(place: &str, source: Arc<dyn ReadAt>) -> Result<(u64, Digest), OpenError> {
+pub(crate) fn identity(place: &str, source: Arc<dyn ReadAt>) -> Result<(u64, stackvm_store::Digest), OpenError> {
     let size = source.size_bytes();
     let directory = Directory::read(place, source, &names::ALL)?;
     let mut bytes = manifest_bytes(place, &directory)?;
     bytes.extend_from_slice(&directory.raw);
-    Ok((size, Digest::of(&bytes)))
+    Ok((size, stackvm_store::Digest::of(&bytes)))
 }
 
 /// Names and sizes in bytes of a file's parts, in their order. `place` names it in errors.
