@@ -66,7 +66,10 @@ pub(crate) fn read(place: &str, source: Arc<dyn ReadAt>) -> Result<Parts, OpenEr
 /// What tells one file from another: its size, and the hash of directory and manifest, which have
 /// checksums of everything else.
 #[cfg(unix)]
-pub(crate) fn identity(place: &str, source: Arc<dyn ReadAt>) -> Result<(u64, stackvm_store::Digest), OpenError> {
+pub(crate) fn identity(
+    place: &str,
+    source: Arc<dyn ReadAt>,
+) -> Result<(u64, stackvm_store::Digest), OpenError> {
     let size = source.size_bytes();
     let directory = Directory::read(place, source, &names::ALL)?;
     let mut bytes = manifest_bytes(place, &directory)?;
