@@ -15,8 +15,8 @@ export async function measureSlow({ home, owner }) {
   const way = await enter(watching);
   const viewers = [];
   for (let at = 0; at < VIEWERS; at += 1) viewers.push(await Viewer.join(way));
-  await typeLine(owner, "yes");
-  await pictureWhere(owner, (rows) => rows.at(-1) === "y");
+  await typeLine(owner, "yes $(seq 30) &");
+  await pictureWhere(owner, (rows) => rows.at(-1)?.endsWith("29 30"));
 
   const before = await look(home, viewers, SECONDS);
   viewers.pop().close();
@@ -26,15 +26,15 @@ export async function measureSlow({ home, owner }) {
   const state = slow.isOpen ? `read ${readKb.toFixed(0)} KB` : `was shut out after ${readKb.toFixed(0)} KB`;
   const show = ({ kbPerSecond, lags }) =>
     `${kbPerSecond.toFixed(0)} KB/s each, pings ${percentiles(lags, [0.5, 0.99])}`;
-  report(`\`yes\` with ${VIEWERS} viewers, ${SECONDS} s`, show(before), "");
+  report(`\`yes\` in lines of 80 characters with ${VIEWERS} viewers, ${SECONDS} s`, show(before), "");
   report(`the same, one of them reads 1 KB/s, ${SLOW_SECONDS} s: the others`, show(after), "as above");
   const memory = [...before.memory.slice(-1), ...after.memory].map((mb) => mb.toFixed(0)).join(", ");
   report(`the slow one ${state}; the server's memory, every ${EVERY_SECONDS} s`, `${memory} MB`, "bounded");
 
   slow.close();
   for (const viewer of viewers) viewer.close();
-  await owner.keyboard.press("Control+c");
-  await pictureWhere(owner, hasPrompt);
+  await typeLine(owner, "kill %1; wait; clear");
+  await pictureWhere(owner, (rows) => rows.length === 1 && hasPrompt(rows));
 }
 
 const EVERY_SECONDS = 10;
