@@ -50,8 +50,16 @@ export async function measureCrash({ home, owner }) {
   );
   report("the server listens again after", `${(upAgain - gone).toFixed(0)} ms`, "");
   const waits = welcomes.map((at) => Math.max(0, at - upAgain));
-  report(`${BROWSERS} browsers are back by themselves, after that`, `${percentiles(waits, [0.5])}, worst ${Math.max(...waits).toFixed(0)} ms`, "2000 ms");
-  report(`${LINES} lines typed meanwhile in each of them, nothing lost or doubled`, `${whole} of ${BROWSERS}`, "all");
+  report(
+    `${BROWSERS} browsers are back by themselves, after that`,
+    `${percentiles(waits, [0.5])}, worst ${Math.max(...waits).toFixed(0)} ms`,
+    "2000 ms",
+  );
+  report(
+    `${LINES} lines typed meanwhile in each of them, nothing lost or doubled`,
+    `${whole} of ${BROWSERS}`,
+    "all",
+  );
   for (const page of pages) await page.close();
 }
 
@@ -59,17 +67,28 @@ export async function measureCrash({ home, owner }) {
 async function make(home, owner) {
   for (let count = listed(home).length; count < MACHINES; count += 1) {
     const status = await owner.evaluate(async (name) => {
-      const headers = { "content-type": "application/json", "idempotency-key": crypto.randomUUID() };
+      const headers = {
+        "content-type": "application/json",
+        "idempotency-key": crypto.randomUUID(),
+      };
       const body = JSON.stringify({ image: "tiny", name });
       return (await fetch("/api/machines", { method: "POST", headers, body })).status;
     }, `crash-${count}`);
     if (status >= 300) throw new Error(`machine ${count} was refused: ${status}`);
   }
-  await owner.waitForFunction(async (count) => {
-    const answer = await fetch("/api/machines");
-    const { items } = answer.ok ? await answer.json() : { items: [] };
-    return items.filter(({ state, screen }) => state === "running" && screen.some((row) => row.includes("root@"))).length >= count;
-  }, MACHINES, { polling: 500 });
+  await owner.waitForFunction(
+    async (count) => {
+      const answer = await fetch("/api/machines");
+      const { items } = answer.ok ? await answer.json() : { items: [] };
+      return (
+        items.filter(
+          ({ state, screen }) => state === "running" && screen.some((row) => row.includes("root@")),
+        ).length >= count
+      );
+    },
+    MACHINES,
+    { polling: 500 },
+  );
 }
 
 const listed = (home) => JSON.parse(home.run("ls", "--json"));

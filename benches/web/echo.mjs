@@ -1,6 +1,13 @@
 // From a key's press to the frame in which the glass shows what the machine answered.
 
-import { closeDialog, hasPrompt, openPage, pictureWhere, share, typeLine } from "../../web/tests/stackvm.js";
+import {
+  closeDialog,
+  hasPrompt,
+  openPage,
+  pictureWhere,
+  share,
+  typeLine,
+} from "../../web/tests/stackvm.js";
 import { percentiles, report, rest } from "./measure.mjs";
 import { enter, Viewer } from "./viewer.mjs";
 
@@ -12,7 +19,11 @@ const VIEWERS_IN_BROWSERS = 2;
 const PAUSE_MS = 47;
 
 export async function measureEcho({ browser, owner }) {
-  report(`keystroke to echo in the browser, ${KEYS} keys`, percentiles(await echoes(owner), [0.5, 0.99]), "p50 20 ms, p99 60 ms");
+  report(
+    `keystroke to echo in the browser, ${KEYS} keys`,
+    percentiles(await echoes(owner), [0.5, 0.99]),
+    "p50 20 ms, p99 60 ms",
+  );
 
   const { watching } = await share(owner);
   await closeDialog(owner);
@@ -24,7 +35,11 @@ export async function measureEcho({ browser, owner }) {
   const way = await enter(watching);
   const viewers = [];
   for (let at = VIEWERS_IN_BROWSERS; at < VIEWERS; at += 1) viewers.push(await Viewer.join(way));
-  report(`the same with ${VIEWERS} viewers, ${VIEWERS_IN_BROWSERS} of them browsers`, percentiles(await echoes(owner), [0.5, 0.99]), "twice the above");
+  report(
+    `the same with ${VIEWERS} viewers, ${VIEWERS_IN_BROWSERS} of them browsers`,
+    percentiles(await echoes(owner), [0.5, 0.99]),
+    "twice the above",
+  );
   const seen = viewers.filter(({ output }) => output > KEYS).length;
   if (seen < viewers.length) throw new Error(`only ${seen} viewers saw the keys`);
   for (const viewer of viewers) viewer.close();
@@ -58,7 +73,10 @@ function listen() {
     const wanted = text().length + (text().endsWith("#") ? 1 : 0) + 1;
     window.echoed = new Promise((resolve) => {
       let pressed = 0;
-      addEventListener("keydown", (event) => (pressed = event.timeStamp), { capture: true, once: true });
+      addEventListener("keydown", (event) => (pressed = event.timeStamp), {
+        capture: true,
+        once: true,
+      });
       const observer = new MutationObserver(() => {
         if (!text().endsWith(key) || text().length < wanted) return;
         observer.disconnect();

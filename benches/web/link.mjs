@@ -23,9 +23,17 @@ export async function measureLink({ browser, owner }) {
     await context.close();
   }
   const shown = percentiles(times, [0.5, 0.9]);
-  report(`shared link to a usable prompt, ${VISITS} first visits, empty cache, loopback`, shown, "p50 1000 ms");
+  report(
+    `shared link to a usable prompt, ${VISITS} first visits, empty cache, loopback`,
+    shown,
+    "p50 1000 ms",
+  );
   const kib = Math.ceil(weight.bytes / 1024);
-  report(`what such a visit transfers until then, headers included`, `${kib} KiB in ${weight.requests} requests`, "350 KiB");
+  report(
+    `what such a visit transfers until then, headers included`,
+    `${kib} KiB in ${weight.requests} requests`,
+    "350 KiB",
+  );
 }
 
 /** Runs in the page: the prompt is drawn, and keys go there. */

@@ -23,13 +23,29 @@ export async function measureSlow({ home, owner }) {
   const slow = await Viewer.join(way, SLOW_BYTES_PER_SECOND);
   const after = await look(home, viewers, SLOW_SECONDS);
   const readKb = slow.read / 1000;
-  const state = slow.isOpen ? `read ${readKb.toFixed(0)} KB` : `was shut out after ${readKb.toFixed(0)} KB`;
+  const state = slow.isOpen
+    ? `read ${readKb.toFixed(0)} KB`
+    : `was shut out after ${readKb.toFixed(0)} KB`;
   const show = ({ kbPerSecond, lags }) =>
     `${kbPerSecond.toFixed(0)} KB/s each, pings ${percentiles(lags, [0.5, 0.99])}`;
-  report(`\`yes\` in lines of 80 characters with ${VIEWERS} viewers, ${SECONDS} s`, show(before), "");
-  report(`the same, one of them reads 1 KB/s, ${SLOW_SECONDS} s: the others`, show(after), "as above");
-  const memory = [...before.memory.slice(-1), ...after.memory].map((mb) => mb.toFixed(0)).join(", ");
-  report(`the slow one ${state}; the server's memory, every ${EVERY_SECONDS} s`, `${memory} MB`, "bounded");
+  report(
+    `\`yes\` in lines of 80 characters with ${VIEWERS} viewers, ${SECONDS} s`,
+    show(before),
+    "",
+  );
+  report(
+    `the same, one of them reads 1 KB/s, ${SLOW_SECONDS} s: the others`,
+    show(after),
+    "as above",
+  );
+  const memory = [...before.memory.slice(-1), ...after.memory]
+    .map((mb) => mb.toFixed(0))
+    .join(", ");
+  report(
+    `the slow one ${state}; the server's memory, every ${EVERY_SECONDS} s`,
+    `${memory} MB`,
+    "bounded",
+  );
 
   slow.close();
   for (const viewer of viewers) viewer.close();

@@ -196,13 +196,13 @@ check("people", async (page) => {
   await page.getByRole("list", { name: "People" }).waitFor();
 });
 check("finding in the terminal", async (page) => {
-  await page
-    .getByRole("complementary")
-    .getByRole("button", { name: "Close", exact: true })
-    .click();
+  await page.getByRole("complementary").getByRole("button", { name: "Close", exact: true }).click();
   await page.locator('section[aria-label="Terminal"] textarea').focus();
   await page.keyboard.press("Control+Shift+F");
-  await page.getByRole("searchbox").or(page.getByRole("textbox", { name: "Find" })).waitFor();
+  await page
+    .getByRole("searchbox")
+    .or(page.getByRole("textbox", { name: "Find" }))
+    .waitFor();
 });
 check("the terminal read out", async (page) => {
   await page.keyboard.press("Escape");

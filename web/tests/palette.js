@@ -32,7 +32,7 @@ export function withPalette(png) {
 function decode(png) {
   const packed = [];
   let head = null;
-  for (let at = SIGNATURE.length; at < png.length; ) {
+  for (let at = SIGNATURE.length; at < png.length;) {
     const length = png.readUInt32BE(at);
     const kind = png.toString("latin1", at + 4, at + 8);
     const data = png.subarray(at + 8, at + 8 + length);
@@ -70,7 +70,9 @@ function unfilter(rows, stride, height, channels) {
 }
 
 function paeth(left, up, corner) {
-  const [byLeft, byUp, byCorner] = [left, up, corner].map((it) => Math.abs(left + up - corner - it));
+  const [byLeft, byUp, byCorner] = [left, up, corner].map((it) =>
+    Math.abs(left + up - corner - it),
+  );
   if (byLeft <= byUp && byLeft <= byCorner) return left;
   return byUp <= byCorner ? up : corner;
 }

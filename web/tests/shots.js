@@ -145,16 +145,16 @@ async function shoot({ Ida: owner }) {
 }
 
 async function shootAll(page, end) {
-    await take(page, "machine", end);
-    await page.getByRole("button", { name: "Share", exact: true }).click();
-    await page.getByLabel("What to call it").fill("for the seminar");
-    await page.getByRole("button", { name: "Make the links" }).click();
-    await page.getByRole("img", { name: /^QR code/ }).waitFor();
-    await take(page, "share", end);
-    await page.goto(`${home.origin}/`);
-    await page.getByRole("link", { name: MACHINES.at(-1).name, exact: true }).waitFor();
-    await page.getByText("root@").first().waitFor();
-    await take(page, "home", end);
+  await take(page, "machine", end);
+  await page.getByRole("button", { name: "Share", exact: true }).click();
+  await page.getByLabel("What to call it").fill("for the seminar");
+  await page.getByRole("button", { name: "Make the links" }).click();
+  await page.getByRole("img", { name: /^QR code/ }).waitFor();
+  await take(page, "share", end);
+  await page.goto(`${home.origin}/`);
+  await page.getByRole("link", { name: MACHINES.at(-1).name, exact: true }).waitFor();
+  await page.getByText("root@").first().waitFor();
+  await take(page, "home", end);
 }
 
 async function take(page, name, end) {
