@@ -85,6 +85,11 @@ export class Home {
     return new URL(this.link).origin;
   }
 
+  /** The server's process. */
+  get pid() {
+    return this.#child.pid;
+  }
+
   async up() {
     const args = ["up", "--no-open", ...(process.env.STACKVM_UP ?? "").split(" ").filter(Boolean)];
     const child = spawn(stackvm(), args, { env: this.#env(), stdio: ["ignore", "pipe", "pipe"] });

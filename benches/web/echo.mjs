@@ -1,0 +1,91 @@
+// From a key's press to the frame in which the glass shows what the machine answered.
+
+import {
+  closeDialog,
+  hasPrompt,
+  openPage,
+  pictureWhere,
+  share,
+  typeLine,
+} from "../../web/tests/stackvm.js";
+import { percentiles, report, rest } from "./measure.mjs";
+import { enter, Viewer } from "./viewer.mjs";
+
+const KEYS = 200;
+const LINE_KEYS = 40;
+const VIEWERS = 20;
+const VIEWERS_IN_BROWSERS = 2;
+/** Between two keys of somebody who types fast; not a divisor of a frame's time. */
+const PAUSE_MS = 47;
+
+export async function measureEcho({ browser, owner }) {
+  report(
+    `keystroke to echo in the browser, ${KEYS} keys`,
+    percentiles(await echoes(owner), [0.5, 0.99]),
+    "p50 20 ms, p99 60 ms",
+  );
+
+  const { watching } = await share(owner);
+  await closeDialog(owner);
+  const pages = [];
+  for (let at = 0; at < VIEWERS_IN_BROWSERS; at += 1) {
+    pages.push(await openPage(browser, watching));
+    await pictureWhere(pages.at(-1), hasPrompt);
+  }
+  const way = await enter(watching);
+  const viewers = [];
+  for (let at = VIEWERS_IN_BROWSERS; at < VIEWERS; at += 1) viewers.push(await Viewer.join(way));
+  report(
+    `the same with ${VIEWERS} viewers, ${VIEWERS_IN_BROWSERS} of them browsers`,
+    percentiles(await echoes(owner), [0.5, 0.99]),
+    "twice the above",
+  );
+  const seen = viewers.filter(({ output }) => output > KEYS).length;
+  if (seen < viewers.length) throw new Error(`only ${seen} viewers saw the keys`);
+  for (const viewer of viewers) viewer.close();
+  for (const page of pages) await page.context().close();
+}
+
+/** Milliseconds of each key. */
+async function echoes(page) {
+  await page.evaluate(listen);
+  const times = [];
+  while (times.length < KEYS) {
+    await typeLine(page, "clear");
+    await pictureWhere(page, (rows) => rows.length === 1 && hasPrompt(rows));
+    for (let at = 0; at < LINE_KEYS && times.length < KEYS; at += 1) {
+      const key = String.fromCharCode(97 + (at % 26));
+      await page.evaluate((next) => window.expectKey(next), key);
+      await page.keyboard.press(key);
+      times.push(await page.evaluate(() => window.echoed));
+      await rest(PAUSE_MS);
+    }
+    await page.keyboard.press("Control+u");
+  }
+  return times;
+}
+
+/** Runs in the page: measures from a key's press to after the frame that has its echo. */
+function listen() {
+  const rows = document.querySelector(".xterm-rows");
+  const text = () => rows.textContent.replaceAll("\u00a0", " ").trimEnd();
+  window.expectKey = (key) => {
+    const wanted = text().length + (text().endsWith("#") ? 1 : 0) + 1;
+    window.echoed = new Promise((resolve) => {
+      let pressed = 0;
+      addEventListener("keydown", (event) => (pressed = event.timeStamp), {
+        capture: true,
+        once: true,
+      });
+      const observer = new MutationObserver(() => {
+        if (!text().endsWith(key) || text().length < wanted) return;
+        observer.disconnect();
+        // xterm.js draws before a frame; this message comes after that frame.
+        const channel = new MessageChannel();
+        channel.port1.onmessage = () => resolve(performance.now() - pressed);
+        channel.port2.postMessage(null);
+      });
+      observer.observe(rows, { childList: true, subtree: true, characterData: true });
+    });
+  };
+}
