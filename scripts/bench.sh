@@ -12,3 +12,5 @@ cargo run --release -p stackvm-bench
 for table in start seek record fork; do
     cargo run --release --quiet -p stackvm-bench -- "$table"
 done
+scripts/web.sh
+node benches/web/pages.mjs
