@@ -4,6 +4,7 @@
 //! neither HTTP nor who may come in; a page that arrives here has its [`Grant`]. Labs run on
 //! whatever happens here; `supervisor` finds them, and finds them again.
 
+mod audit;
 mod budget;
 mod chat;
 mod condition;

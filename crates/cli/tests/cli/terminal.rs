@@ -210,6 +210,19 @@ fn the_guest_knows_the_size_of_the_window() {
 }
 
 #[test]
+fn ctrl_c_interrupts_what_runs_in_the_guest() {
+    let home = Home::with_tiny();
+    let mut terminal = Terminal::start(&home, &["run", "tiny"]);
+    terminal.expect(PROMPT);
+    terminal.keys("echo begun; sleep 1000; echo never\r");
+    terminal.expect("\nbegun");
+    terminal.keys("\x03");
+    assert!(!terminal.expect(PROMPT).contains("never"));
+    terminal.keys("\x1dk");
+    terminal.ends_with(0);
+}
+
+#[test]
 fn the_terminal_survives_the_end_of_everything_else() {
     let home = Home::with_tiny();
     let terminal = Terminal::start(&home, &["run", "tiny"]);

@@ -34,17 +34,18 @@ if [ -z "$net" ]; then
     echo 'No network: this machine was started without it (--net user turns it on).' >/etc/motd
 fi
 
-# A login shell in a session of its own on a terminal, again and again.
-login() {
+# A login shell in a session of its own on a terminal, again and again. What a shell runs with `&`
+# ignores interrupts, and so would all that comes after it: `login` ends that, so that Ctrl-C works.
+log_in() {
     while :; do
-        setsid -c sh -l <"$1" >"$1" 2>&1
+        setsid -c login -p -f root <"$1" >"$1" 2>&1
         sleep 1
     done
 }
 cd /root
 terminal=/dev/hvc0
 [ -c "$terminal" ] || terminal=/dev/ttyS0
-login "$terminal" &
+log_in "$terminal" &
 
 # There is no udev: the named ports of the virtio console get their links here. They arrive one
 # by one, so links are made once two looks find the same number of them.

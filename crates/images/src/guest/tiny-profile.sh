@@ -2,4 +2,3 @@
 export PATH=/usr/local/bin:/bin HOME=/root
 export TERM=${TERM:-xterm-256color}
 PS1='\u@\h:\w\$ '
-[ -s /etc/motd ] && [ -t 0 ] && cat /etc/motd

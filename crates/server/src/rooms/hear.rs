@@ -48,6 +48,13 @@ impl Page {
     /// # Errors
     /// It is not one that an honest page of this person sends.
     pub(crate) async fn hear(&mut self, message: ClientMessage) -> Result<(), Breach> {
+        let row = self.audit_row(&message);
+        self.do_what(message).await?;
+        self.audit(row).await;
+        Ok(())
+    }
+
+    async fn do_what(&mut self, message: ClientMessage) -> Result<(), Breach> {
         match message {
             ClientMessage::Join { .. } => Err(Breach("this page is here already")),
             ClientMessage::Watch { console } => {
@@ -84,7 +91,7 @@ impl Page {
         }
     }
 
-    /// The part of [`Page::hear`] about people and the keyboard.
+    /// The part of [`Page::do_what`] about people and the keyboard.
     fn hear_about_people(&mut self, message: ClientMessage) -> Result<(), Breach> {
         let now = Instant::now();
         match message {
@@ -120,7 +127,7 @@ impl Page {
             ClientMessage::Mute { person, muted } => {
                 self.act(Right::Share, |inner, _| inner.mute(person, muted))
             }
-            _ => unreachable!("`hear` keeps the others"),
+            _ => unreachable!("`do_what` keeps the others"),
         }
     }
 
@@ -219,7 +226,7 @@ impl Page {
         Ok(())
     }
 
-    fn tell(&self, text: &str) {
+    pub(super) fn tell(&self, text: &str) {
         self.room.change(|inner| {
             if let Some(person) = inner.person(self.id, self.epoch) {
                 person.notify(text);

@@ -166,6 +166,11 @@ async fn the_owner_removes_people_and_locks_the_door() {
     drop(world.join_as(tablet, grant_of(OWNER)).await.unwrap());
     owner.hear(ClientMessage::LockDoor { locked: false }).await;
     drop((bob, world.join(EVE).await));
+    let noted = world.catalog.audits(None, 10).await.unwrap();
+    let mut noted: Vec<&str> = noted.iter().map(|row| row.action.as_str()).collect();
+    noted.reverse();
+    // The owner was not removed, although that was asked for: it is noted that it was.
+    assert_eq!(noted, ["person.remove", "person.remove", "door.lock", "door.open"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
