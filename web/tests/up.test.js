@@ -57,6 +57,10 @@ test("the link leads to a keyboard, with one hint that goes away for good", asyn
   await owner.locator('section[aria-label="Terminal"] textarea:focus').waitFor();
   await owner.keyboard.type("uname -m\n");
   await pictureWhere(owner, (rows) => rows.at(-2) === "riscv64" && hasPrompt(rows));
+  await owner.keyboard.type("sleep 1000\n");
+  await pictureWhere(owner, (rows) => rows.at(-1)?.endsWith("sleep 1000"));
+  await owner.keyboard.press("Control+c");
+  await pictureWhere(owner, (rows) => rows.at(-2) === "^C" && hasPrompt(rows));
   await owner.getByRole("button", { name: "Understood" }).click();
   // Somebody typed a moment ago: leaving asks.
   await owner.reload();
@@ -258,7 +262,11 @@ test("hostile output is text, whatever it tries", async () => {
     String.raw`\033[38;2;1;2;3m"><img src=x onerror=alert(1)>\033[0m`,
     String.raw`\033]1337;File=inline=1:AAAA\007\033Pq#0\033\\`,
   ];
-  for (const text of tries) await typeLine(owner, `printf '${text.replaceAll("%", "%%")}\\n'`);
+  // One after the other, as the shell asks its terminal where the cursor is before each.
+  for (const [at, text] of tries.entries()) {
+    await typeLine(owner, `printf '${text.replaceAll("%", "%%")}\\n'; echo tried ${at}`);
+    await pictureWhere(owner, (it) => it.includes(`tried ${at}`) && hasPrompt(it));
+  }
   await typeLine(owner, "echo survived");
   await pictureWhere(owner, (it) => it.includes("survived") && hasPrompt(it));
   assert.ok((await owner.title()).startsWith("<script>alert(1)</script>"));
