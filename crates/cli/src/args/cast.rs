@@ -116,7 +116,7 @@ A folder becomes a tar archive.
 
 Examples:
   stackvm cast extract demo.vmcast /etc/hostname --at 1:23.5 -o -
-  stackvm cast extract demo.vmcast /root/work --at '#before' -o work.tar")]
+  stackvm cast extract demo.vmcast /srv/work --at '#before' -o work.tar")]
 pub(crate) struct CastExtract {
     /// The recording
     #[arg(value_name = "FILE")]

@@ -21,7 +21,7 @@ fn state_of(home: &Home, name: &str) -> Option<String> {
 #[test]
 fn state_is_kept_from_stop_to_start() {
     let home = Home::with_tiny();
-    ok(&home, &["run", "tiny", "--name", "box", "--", "sh", "-c", "echo precious > /root/file"]);
+    ok(&home, &["run", "tiny", "--name", "box", "--", "sh", "-c", "echo precious > file"]);
     assert_eq!(state_of(&home, "box").as_deref(), Some("saved"));
     assert!(ok(&home, &["ls"]).out.contains("box"));
 
@@ -34,7 +34,7 @@ fn state_is_kept_from_stop_to_start() {
     let running = home.run(&["rm", "box"]);
     assert_eq!(running.code, Some(1));
     assert!(running.err.contains("stackvm stop box"), "{running:?}");
-    let seen = ok(&home, &["exec", "box", "--", "cat", "/root/file"]);
+    let seen = ok(&home, &["exec", "box", "--", "cat", "file"]);
     assert_eq!(seen.out, "precious\n");
 
     ok(&home, &["stop", "box"]);
@@ -48,7 +48,7 @@ fn state_is_kept_from_stop_to_start() {
 fn the_ways_to_stop() {
     let home = Home::with_tiny();
     ok(&home, &["run", "tiny", "--name", "a", "--", "true"]);
-    for (option, file) in [("--power-off", "/root/gone"), ("--kill", "/root/gone-too")] {
+    for (option, file) in [("--power-off", "gone"), ("--kill", "gone-too")] {
         ok(&home, &["start", "--detach", "a"]);
         ok(&home, &["exec", "a", "--", "touch", file]);
         ok(&home, &["stop", option, "a"]);

@@ -94,15 +94,15 @@ fn a_recording_is_played_broken_into_and_left_as_it_was() {
 fn the_past_answers_commands() {
     let home = Home::with_tiny();
     let file = path(&home, "past.vmcast");
-    let script = "echo one > /root/state; sleep 2; echo two > /root/state; sleep 2; exit 3";
+    let script = "echo one > state; sleep 2; echo two > state; sleep 2; exit 3";
     let args = ["record", "tiny", "-o", &file, "--", "sh", "-c", script];
     assert_eq!(home.run(&args).code, Some(3));
     let ask = |at: &str, command: &[&str]| {
         let args = [&["play", &file, "--at", at, "--break-in", "--"], command].concat();
         home.run(&args)
     };
-    assert_eq!(succeeds(&ask("25%", &["cat", "/root/state"])), "one\n");
-    assert_eq!(succeeds(&ask("90%", &["cat", "/root/state"])), "two\n");
+    assert_eq!(succeeds(&ask("25%", &["cat", "state"])), "one\n");
+    assert_eq!(succeeds(&ask("90%", &["cat", "state"])), "two\n");
     assert_eq!(ask("50%", &["sh", "-c", "exit 9"]).code, Some(9));
     let ran = home.run(&["log", &file]);
     assert_eq!(succeeds(&ran).lines().count(), 1, "a branch was kept: {ran:?}");
