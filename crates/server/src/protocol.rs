@@ -69,6 +69,13 @@ pub enum MachineState {
     Failed,
 }
 
+impl MachineState {
+    /// Whether nothing happens in it until it is started.
+    pub fn is_off(self) -> bool {
+        matches!(self, MachineState::Stopped | MachineState::Saved | MachineState::Failed)
+    }
+}
+
 /// Who may type.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -7,6 +7,10 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+#[path = "../../host/tests/process/echo.rs"]
+mod echo;
+#[path = "api/frame.rs"]
+mod frame;
 #[path = "api/input.rs"]
 mod input;
 #[path = "api/machines.rs"]
@@ -28,7 +32,7 @@ use stackvm_host::sandbox::Sandbox;
 /// A test gets a server with an empty data directory.
 type Test = fn(Site);
 
-const TESTS: [(&str, Test); 31] = [
+const TESTS: [(&str, Test); 33] = [
     ("wrong_input_is_named", input::wrong_input_is_named),
     ("what_is_not_json_is_refused", input::what_is_not_json_is_refused),
     ("lists_come_in_parts", input::lists_come_in_parts),
@@ -52,6 +56,8 @@ const TESTS: [(&str, Test); 31] = [
     ("frames_on_other_sites_have_a_bearer", shares::frames_on_other_sites_have_a_bearer),
     ("machines_are_changed_one_after_the_other", machines::changed_one_after_the_other),
     ("a_machine_is_deleted_and_taken_back", machines::deleted_and_taken_back),
+    ("a_running_one_is_saved_before_it_goes", machines::a_running_one_is_saved_before_it_goes),
+    ("many_are_searched_soon", machines::many_are_searched_soon),
     ("a_machine_is_switched", machines::switched),
     ("instants_have_names_and_futures", machines::instants_have_names_and_futures),
     ("what_cannot_be_made_says_why", machines::what_cannot_be_made_says_why),

@@ -6,5 +6,6 @@ mod named;
 mod prompt;
 mod recording;
 mod run;
+mod server;
 mod store;
 mod terminal;

@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use stackvm_catalog::rows::limits::{NOTES_BYTES_MAX, TAG_BYTES_MAX, TAGS_MAX};
-use stackvm_host::machines::{MachineSpec, Status};
+use stackvm_host::machines::MachineSpec;
 use stackvm_images::BUILDABLE;
 
 use super::extract::{Body, Owner, Params, Place, Visitor, check_text};
@@ -204,26 +204,48 @@ fn etag(version: u64) -> HeaderValue {
     HeaderValue::try_from(format!("\"{version}\"")).unwrap_or(HeaderValue::from_static("\"0\""))
 }
 
-/// Deletes a machine that does not run; for a week it can be restored.
+/// Deletes a machine; for a week it can be restored. One that runs is saved first, so that it goes
+/// on where it was when it is taken back.
 #[utoipa::path(delete, path = "/api/machines/{id}", tag = "machines",
     params(("id" = String, Path, description = "The machine.")),
-    responses((status = 204, description = "Gone.")))]
+    responses(
+        (status = 202, description = "It runs, and will be gone when it is saved.", body = Begun),
+        (status = 204, description = "Gone."),
+    ))]
 pub(crate) async fn delete(
     State(app): State<Arc<App>>,
     Visitor(session): Visitor,
     Place(id): Place<String>,
-) -> Result<StatusCode, Problem> {
-    app.allow(&session, &id, Right::Share).await?;
-    let listed = app.fleet.get(&id).await?;
-    if listed.status == Status::Running {
-        let action = "Shut it down or save it first.";
-        return Err(Problem::new(Kind::Conflict, "the machine is running", action));
+) -> Result<Response, Problem> {
+    let grant = app.allow(&session, &id, Right::Share).await?;
+    let machine = app.machine_view(&id, &grant).await?;
+    if machine.state.is_off() {
+        app.trash(&id).await?;
+        app.audit(&session, "machine.delete", &id, machine.name).await?;
+        return Ok(StatusCode::NO_CONTENT.into_response());
     }
-    app.fleet.trash(&id).await?;
-    app.rooms.cut(&Cut::Machine(id.clone(), Gone::Deleted));
-    app.tell_changed(&id);
-    app.audit(&session, "machine.delete", &id, listed.label()).await?;
-    Ok(StatusCode::NO_CONTENT)
+    let title = format!("Delete {}", machine.name);
+    let task = app.tasks.begin(title, Some(id.clone()), Cancellable::No)?;
+    app.audit(&session, "machine.delete", &id, machine.name.clone()).await?;
+    let begun = Begun { task: task.view(), machine: Some(machine) };
+    tokio::spawn(async move {
+        let deleted = match app.fleet.save(&id).await {
+            Ok(()) => app.trash(&id).await,
+            Err(problem) => Err(problem),
+        };
+        task.end(deleted.map_err(Problem::into_fault));
+    });
+    Ok((StatusCode::ACCEPTED, Json(begun)).into_response())
+}
+
+impl App {
+    /// Moves a machine that does not run to the trash, and cuts off whoever is at it.
+    async fn trash(&self, id: &str) -> Result<(), Problem> {
+        self.fleet.trash(id).await?;
+        self.rooms.cut(&Cut::Machine(id.to_owned(), Gone::Deleted));
+        self.tell_changed(id);
+        Ok(())
+    }
 }
 
 /// Takes back a machine that was deleted, with its links and its chat.

@@ -37,8 +37,7 @@ pub(crate) async fn act(
 ) -> Result<Response, Problem> {
     let grant = app.allow(&session, &id, Right::Power).await?;
     let machine = app.machine_view(&id, &grant).await?;
-    let is_off =
-        matches!(machine.state, MachineState::Stopped | MachineState::Saved | MachineState::Failed);
+    let is_off = machine.state.is_off();
     let done = match action {
         PowerAction::Pause => Some(Power::Pause),
         PowerAction::Resume => Some(Power::Resume),

@@ -1,6 +1,8 @@
 //! Rooms against a lab that speaks the real protocol over its real socket.
 
 mod exactly_once;
+#[path = "../../tests/api/frame.rs"]
+mod frame;
 mod lab;
 mod past;
 mod rights;

@@ -6,11 +6,14 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use stackvm_host::machines::{FirmwareSpec, Lifetime, MachineSpec, Machines, Source, StopHow};
+use stackvm_host::machines::{Lifetime, MachineSpec, Machines, StopHow};
 use stackvm_host::sandbox::Sandbox;
 use stackvm_server::{ListenError, Options, Port, Running, Server};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
+
+use super::echo::kernel;
+use super::frame::take_frame;
 
 /// How long anything may take.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
@@ -357,7 +360,7 @@ impl Socket {
         let end = Instant::now() + PATIENCE;
         loop {
             assert!(Instant::now() < end, "no such message in {PATIENCE:?}");
-            match self.take_frame() {
+            match take_frame(&mut self.bytes) {
                 Some((1, payload)) => {
                     let message: Value = serde_json::from_slice(&payload).unwrap();
                     if is_it(&message) {
@@ -382,51 +385,5 @@ impl Socket {
         let Ok(count @ 1..) = self.stream.read(&mut buffer) else { return false };
         self.bytes.extend_from_slice(&buffer[..count]);
         true
-    }
-
-    fn take_frame(&mut self) -> Option<(u8, Vec<u8>)> {
-        let kind = self.bytes.first()? & 0x0f;
-        let (start, length) = match usize::from(*self.bytes.get(1)?) {
-            126 => (4, usize::from(u16::from_be_bytes(self.bytes.get(2..4)?.try_into().ok()?))),
-            127 => (10, u64::from_be_bytes(self.bytes.get(2..10)?.try_into().ok()?) as usize),
-            length => (2, length),
-        };
-        let payload = self.bytes.get(start..start + length)?.to_vec();
-        self.bytes.drain(..start + length);
-        Some((kind, payload))
-    }
-}
-
-/// Waits for bytes on the UART and writes each back.
-const ECHO: [u32; 7] = [
-    0x1000_02b7, //    lui  t0, 0x10000
-    0x0052_ce03, // 1: lbu  t3, 5(t0)
-    0x001e_7e13, //    andi t3, t3, 1
-    0xfe0e_0ce3, //    beqz t3, 1b
-    0x0002_ce03, //    lbu  t3, 0(t0)
-    0x01c2_8023, //    sb   t3, 0(t0)
-    0xfedf_f06f, //    j    1b
-];
-
-/// An ELF with [`ECHO`] at the beginning of RAM.
-fn kernel(data: &Path) -> Source {
-    let bytes = 4 * ECHO.len() as u64;
-    let mut elf = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0".to_vec();
-    // Executable for RISC-V, entered at RAM's beginning, program headers at 64.
-    elf.extend([2_u16, 243, 1, 0].map(u16::to_le_bytes).concat());
-    elf.extend([0x8000_0000_u64, 64, 0].map(u64::to_le_bytes).concat());
-    elf.extend([0_u16, 0, 64, 56, 1, 64, 0, 0].map(u16::to_le_bytes).concat());
-    // One segment: loaded from 120, readable and executable.
-    elf.extend([1_u32, 5].map(u32::to_le_bytes).concat());
-    let segment = [120_u64, 0x8000_0000, 0x8000_0000, bytes, bytes, 4];
-    elf.extend(segment.map(u64::to_le_bytes).concat());
-    elf.extend(ECHO.map(u32::to_le_bytes).concat());
-    let path = data.join("echo.elf");
-    std::fs::write(&path, elf).unwrap();
-    Source::Files {
-        kernel: Some(path),
-        initrd: None,
-        append: String::new(),
-        firmware: FirmwareSpec::Auto,
     }
 }

@@ -13,12 +13,7 @@ import {
   type PowerAction,
   type TaskView,
 } from "../api.ts";
-
-const RETRY_MS_FIRST = 200;
-const RETRY_MS_LAST = 1500;
-/** How long a machine may take to be saved before it is deleted, and how often that is asked. */
-const OFF_MS_MAX = 60_000;
-const ASK_AGAIN_MS = 250;
+import { openSocket, Retry } from "../retry.ts";
 
 export class Home {
   machines = $state.raw<MachineView[]>([]);
@@ -29,9 +24,10 @@ export class Home {
   /** The last one that was deleted, as long as that can be undone. */
   deleted = $state.raw<MachineView | null>(null);
   fault = $state.raw<unknown>(null);
+  /** The one that was asked to be deleted last. */
+  #leaving: MachineView | null = null;
   #socket: WebSocket | null = null;
-  #retryMs = RETRY_MS_FIRST;
-  #retry: ReturnType<typeof setTimeout> | undefined;
+  readonly #retry = new Retry(() => this.#reopen());
   readonly #end = new AbortController();
 
   constructor() {
@@ -65,17 +61,10 @@ export class Home {
     await this.attempt(() => call("POST", `/api/machines/${machine.id}/power`, { action }));
   }
 
-  /** One that runs is saved first, so that it goes on where it was if it is taken back. */
+  /** The server saves one that runs first; it is gone when the live line says so. */
   async delete(machine: MachineView): Promise<void> {
-    await this.attempt(async () => {
-      if (machine.state === "running" || machine.state === "paused") {
-        await call("POST", `/api/machines/${machine.id}/power`, { action: "save" });
-        await this.#untilOff(machine.id);
-      }
-      await call("DELETE", `/api/machines/${machine.id}`);
-      this.machines = this.machines.filter(({ id }) => id !== machine.id);
-      this.deleted = machine;
-    });
+    this.#leaving = machine;
+    await this.attempt(() => call("DELETE", `/api/machines/${machine.id}`));
   }
 
   async undelete(): Promise<void> {
@@ -112,25 +101,12 @@ export class Home {
 
   close(): void {
     this.#end.abort();
-    clearTimeout(this.#retry);
+    this.#retry.cancel();
     this.#drop();
   }
 
-  async #untilOff(machine: string): Promise<void> {
-    const path = `/api/machines/${machine}`;
-    const end = performance.now() + OFF_MS_MAX;
-    for (;;) {
-      const { state, name } = await call<MachineView>("GET", path);
-      if (state === "saved" || state === "stopped" || state === "failed") return;
-      if (performance.now() > end) throw new Error(`${name} does not stop; it is still there.`);
-      await new Promise((resolve) => setTimeout(resolve, ASK_AGAIN_MS));
-    }
-  }
-
   #open(): void {
-    const place = new URL("/api/live", location.href);
-    place.protocol = place.protocol === "https:" ? "wss:" : "ws:";
-    const socket = new WebSocket(place);
+    const socket = openSocket("/api/live");
     socket.onmessage = (event: MessageEvent<string>) => {
       if (socket === this.#socket) this.#hear(JSON.parse(event.data) as HomeMessage);
     };
@@ -139,7 +115,7 @@ export class Home {
   }
 
   #hear(message: HomeMessage): void {
-    this.#retryMs = RETRY_MS_FIRST;
+    this.#retry.succeed();
     this.isLost = false;
     switch (message.type) {
       case "machines":
@@ -149,6 +125,10 @@ export class Home {
         return;
       case "machine_gone":
         this.machines = this.machines.filter(({ id }) => id !== message.id);
+        if (this.#leaving?.id === message.id) {
+          this.deleted = this.#leaving;
+          this.#leaving = null;
+        }
         return;
       case "task":
         this.#hearTask(message.task);
@@ -168,13 +148,12 @@ export class Home {
   #lose(): void {
     this.#drop();
     if (this.#end.signal.aborted) return;
-    this.isLost = this.#retryMs > RETRY_MS_FIRST * 4;
-    this.#retry = setTimeout(() => this.#reopen(), this.#retryMs);
-    this.#retryMs = Math.min(this.#retryMs * 2, RETRY_MS_LAST);
+    this.isLost = this.#retry.isLong;
+    this.#retry.later();
   }
 
   #reopen(): void {
-    clearTimeout(this.#retry);
+    this.#retry.cancel();
     this.#drop();
     this.#open();
   }

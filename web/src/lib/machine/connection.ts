@@ -14,6 +14,7 @@ import {
   VERSION,
   type Welcome,
 } from "../protocol.ts";
+import { openSocket, Retry, RETRY_MS_LAST } from "../retry.ts";
 import { KeyQueue } from "./keys.ts";
 
 /** `lost`: broken, and being opened again. `gone`: ended for good. */
@@ -28,9 +29,6 @@ export type Listener = {
   lag(milliseconds: number): void;
 };
 
-const RETRY_MS_FIRST = 200;
-/** A network that is back must be noticed within 2 s, also where nobody says so. */
-const RETRY_MS_LAST = 1500;
 /** A short break is not worth a word. */
 const PATIENCE_MS = 1000;
 const CONNECT_MS_MAX = 4000;
@@ -59,8 +57,7 @@ export class Connection {
   #lag: number | null = null;
   #ping: { nonce: number; at: number } | null = null;
   #nonce = 0;
-  #retryMs = RETRY_MS_FIRST;
-  #retry: Timer;
+  readonly #retry = new Retry(() => this.#reopen());
   #patience: Timer;
   #deadline: Timer;
   readonly #end = new AbortController();
@@ -118,14 +115,13 @@ export class Connection {
   close(): void {
     this.#end.abort();
     this.#line = "gone";
-    for (const timer of [this.#retry, this.#patience, this.#deadline]) clearTimeout(timer);
+    this.#retry.cancel();
+    for (const timer of [this.#patience, this.#deadline]) clearTimeout(timer);
     this.#drop();
   }
 
   #open(): void {
-    const place = new URL(`/api/machines/${this.#machine}/live`, location.href);
-    place.protocol = place.protocol === "https:" ? "wss:" : "ws:";
-    const socket = new WebSocket(place);
+    const socket = openSocket(`/api/machines/${this.#machine}/live`);
     socket.binaryType = "arraybuffer";
     socket.onopen = () => this.#join(socket);
     socket.onmessage = (event: MessageEvent<string | ArrayBuffer>) => {
@@ -185,7 +181,7 @@ export class Connection {
   #greet(welcome: Welcome): void {
     clearTimeout(this.#patience);
     this.#patience = undefined;
-    this.#retryMs = RETRY_MS_FIRST;
+    this.#retry.succeed();
     const isSameRun = this.#run === welcome.run;
     this.#run = welcome.run;
     this.#isWelcome = true;
@@ -249,7 +245,7 @@ export class Connection {
   /** The network is back, it says: a line that is open may be dead, one that is not may open. */
   #hurry(): void {
     if (this.#line === "gone") return;
-    this.#retryMs = RETRY_MS_FIRST;
+    this.#retry.succeed();
     if (!this.#isWelcome) return this.#reopen();
     this.#sendPing();
     this.#within(RETRY_MS_LAST);
@@ -265,13 +261,11 @@ export class Connection {
     if (this.#line === "gone") return;
     // A word about it comes only when it lasts.
     this.#patience ??= setTimeout(() => this.#set("lost"), PATIENCE_MS);
-    clearTimeout(this.#retry);
-    this.#retry = setTimeout(() => this.#reopen(), this.#retryMs);
-    this.#retryMs = Math.min(this.#retryMs * 2, RETRY_MS_LAST);
+    this.#retry.later();
   }
 
   #reopen(): void {
-    clearTimeout(this.#retry);
+    this.#retry.cancel();
     this.#drop();
     this.#open();
   }

@@ -11,16 +11,15 @@ import {
   type MarkerView,
   type PowerAction,
 } from "../api.ts";
+import { Attempts } from "../parts/attempts.svelte.ts";
 
-export class Facts {
+export class Facts extends Attempts {
   readonly #path: string;
   readonly #bearer: string | null;
   view = $state.raw<MachineView | null>(null);
-  /** What went wrong last. */
-  fault = $state.raw<unknown>(null);
-  isBusy = $state(false);
 
   constructor(id: string, bearer: string | null) {
+    super();
     this.#path = `/api/machines/${id}`;
     this.#bearer = bearer;
   }
@@ -59,17 +58,5 @@ export class Facts {
   /** A new machine that goes on from a marker. */
   branch(marker: MarkerView): Promise<Begun> {
     return call<Begun>("POST", `${this.#path}/markers/${marker.index}/branch`, {});
-  }
-
-  async attempt(act: () => Promise<unknown>): Promise<void> {
-    this.fault = null;
-    this.isBusy = true;
-    try {
-      await act();
-    } catch (error) {
-      this.fault = error;
-    } finally {
-      this.isBusy = false;
-    }
   }
 }

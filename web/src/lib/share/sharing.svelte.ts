@@ -9,25 +9,25 @@ import {
   type ReachView,
   type ShareView,
 } from "../api.ts";
+import { Attempts } from "../parts/attempts.svelte.ts";
 import type { SharedRole } from "./rights.ts";
 
 /** A link that was made here: its secret is in no later answer. */
 export type Made = { role: SharedRole; url: string; embedUrl: string; path: string };
 
-export class Sharing {
+export class Sharing extends Attempts {
   readonly #path: string;
   reach = $state.raw<ReachView | null>(null);
   shares = $state.raw<ShareView[] | null>(null);
   made = $state.raw<Made[]>([]);
-  fault = $state.raw<unknown>(null);
-  isBusy = $state(false);
 
   constructor(machine: string) {
+    super();
     this.#path = `/api/machines/${machine}/shares`;
   }
 
   async load(): Promise<void> {
-    await this.#attempt(async () => {
+    await this.attempt(async () => {
       this.reach = await call<ReachView>("GET", "/api/reach");
       await this.#list();
     });
@@ -35,7 +35,7 @@ export class Sharing {
 
   /** Makes the link for each of these roles; they replace those shown before. */
   async make(roles: SharedRole[], rest: Omit<NewShare, "role">): Promise<void> {
-    await this.#attempt(async () => {
+    await this.attempt(async () => {
       const made: Made[] = [];
       for (const role of roles) {
         const { url, embed_url, path } = await call<CreatedShare>("POST", this.#path, {
@@ -50,7 +50,7 @@ export class Sharing {
   }
 
   async revoke(share: ShareView): Promise<void> {
-    await this.#attempt(async () => {
+    await this.attempt(async () => {
       await call("DELETE", `/api/shares/${share.id}`);
       this.made = this.made.filter(({ path }) => !path.includes(share.id));
       await this.#list();
@@ -59,14 +59,14 @@ export class Sharing {
 
   /** Listens on the local network as well. */
   async openNetwork(security: NetworkSecurity): Promise<void> {
-    await this.#attempt(async () => {
+    await this.attempt(async () => {
       this.reach = await call<ReachView>("POST", "/api/reach/network", { security });
       this.#movedTo(this.reach);
     });
   }
 
   async closeNetwork(): Promise<void> {
-    await this.#attempt(async () => {
+    await this.attempt(async () => {
       await call("DELETE", "/api/reach/network");
       this.reach = await call<ReachView>("GET", "/api/reach");
       this.#movedTo(this.reach);
@@ -91,17 +91,5 @@ export class Sharing {
       url: base + link.path,
       embedUrl: base + link.path.replace(/^\/s\//, "/embed/"),
     }));
-  }
-
-  async #attempt(act: () => Promise<void>): Promise<void> {
-    this.fault = null;
-    this.isBusy = true;
-    try {
-      await act();
-    } catch (error) {
-      this.fault = error;
-    } finally {
-      this.isBusy = false;
-    }
   }
 }

@@ -2,7 +2,7 @@ use super::*;
 
 /// What happens around a keyboard; people are numbers, 0 is the owner, 9 a viewer.
 enum Do {
-    Join(u32),
+    Join(&'static [u32]),
     Leave(u32),
     /// Types, and this is what becomes of it.
     Type(u32, Result<(), RefusedKey>),
@@ -28,14 +28,16 @@ fn check(name: &str, story: &[Do]) {
     for (step, act) in story.iter().enumerate() {
         let id = PersonId;
         match *act {
-            Join(who) => turns.join(
-                id(who),
-                match who {
-                    OWNER => Standing::Owns,
-                    VIEWER => Standing::Watches,
-                    _ => Standing::Types,
-                },
-            ),
+            Join(people) => {
+                for &who in people {
+                    let standing = match who {
+                        OWNER => Standing::Owns,
+                        VIEWER => Standing::Watches,
+                        _ => Standing::Types,
+                    };
+                    turns.join(id(who), standing);
+                }
+            }
             Leave(who) => turns.leave(id(who), now),
             Type(who, expected) => {
                 assert_eq!(turns.type_key(id(who), now), expected, "{name}: step {step}");
@@ -66,17 +68,12 @@ const NO_RIGHT: Result<(), RefusedKey> = Err(RefusedKey::NoRight);
 
 #[test]
 fn it_is_open_for_two_and_passed_from_the_third_on() {
-    check(
-        "two",
-        &[Join(0), Join(1), Passed(false), Type(0, Ok(())), Type(1, Ok(())), Has(None, &[])],
-    );
-    check("a viewer is no typist", &[Join(0), Join(1), Join(9), Passed(false), Type(9, NO_RIGHT)]);
+    check("two", &[Join(&[0, 1]), Passed(false), Type(0, Ok(())), Type(1, Ok(())), Has(None, &[])]);
+    check("a viewer is no typist", &[Join(&[0, 1, 9]), Passed(false), Type(9, NO_RIGHT)]);
     check(
         "three",
         &[
-            Join(0),
-            Join(1),
-            Join(2),
+            Join(&[0, 1, 2]),
             Passed(true),
             Has(None, &[]),
             Type(1, Ok(())),
@@ -89,9 +86,7 @@ fn it_is_open_for_two_and_passed_from_the_third_on() {
     check(
         "and open again",
         &[
-            Join(0),
-            Join(1),
-            Join(2),
+            Join(&[0, 1, 2]),
             Type(1, Ok(())),
             Ask(2),
             Leave(0),
@@ -107,9 +102,7 @@ fn the_owner_chooses_how_it_goes_around() {
     check(
         "open for many",
         &[
-            Join(0),
-            Join(1),
-            Join(2),
+            Join(&[0, 1, 2]),
             Type(1, Ok(())),
             Ask(2),
             Set(KeyboardMode::Open, false),
@@ -120,13 +113,12 @@ fn the_owner_chooses_how_it_goes_around() {
     );
     check(
         "passed between two",
-        &[Join(0), Join(1), Set(KeyboardMode::Passed, false), Type(1, Ok(())), Type(0, NOT_YOURS)],
+        &[Join(&[0, 1]), Set(KeyboardMode::Passed, false), Type(1, Ok(())), Type(0, NOT_YOURS)],
     );
     check(
         "locked",
         &[
-            Join(0),
-            Join(1),
+            Join(&[0, 1]),
             Set(KeyboardMode::Auto, true),
             Type(1, LOCKED),
             Type(0, Ok(())),
@@ -137,9 +129,7 @@ fn the_owner_chooses_how_it_goes_around() {
     check(
         "locked while passed",
         &[
-            Join(0),
-            Join(1),
-            Join(2),
+            Join(&[0, 1, 2]),
             Type(1, Ok(())),
             Set(KeyboardMode::Auto, true),
             Type(1, LOCKED),
@@ -152,14 +142,11 @@ fn the_owner_chooses_how_it_goes_around() {
 
 #[test]
 fn it_is_asked_for_given_taken_and_released() {
-    check("asked for while free", &[Join(0), Join(1), Join(2), Ask(2), Has(Some(2), &[])]);
+    check("asked for while free", &[Join(&[0, 1, 2]), Ask(2), Has(Some(2), &[])]);
     check(
         "a queue",
         &[
-            Join(0),
-            Join(1),
-            Join(2),
-            Join(3),
+            Join(&[0, 1, 2, 3]),
             Type(1, Ok(())),
             Ask(2),
             Ask(3),
@@ -176,35 +163,21 @@ fn it_is_asked_for_given_taken_and_released() {
     );
     check(
         "given by its holder",
-        &[Join(0), Join(1), Join(2), Type(1, Ok(())), Ask(2), Give(1, 2), Has(Some(2), &[])],
+        &[Join(&[0, 1, 2]), Type(1, Ok(())), Ask(2), Give(1, 2), Has(Some(2), &[])],
     );
-    check(
-        "not by others",
-        &[Join(0), Join(1), Join(2), Type(1, Ok(())), Give(2, 2), Has(Some(1), &[])],
-    );
+    check("not by others", &[Join(&[0, 1, 2]), Type(1, Ok(())), Give(2, 2), Has(Some(1), &[])]);
     check(
         "by the owner always",
-        &[Join(0), Join(1), Join(2), Type(1, Ok(())), Give(0, 2), Has(Some(2), &[])],
+        &[Join(&[0, 1, 2]), Type(1, Ok(())), Give(0, 2), Has(Some(2), &[])],
     );
     check(
         "not to a viewer, nor to somebody absent",
-        &[
-            Join(0),
-            Join(1),
-            Join(2),
-            Join(9),
-            Type(1, Ok(())),
-            Give(1, 9),
-            Give(1, 7),
-            Has(Some(1), &[]),
-        ],
+        &[Join(&[0, 1, 2, 9]), Type(1, Ok(())), Give(1, 9), Give(1, 7), Has(Some(1), &[])],
     );
     check(
         "taken by the owner only",
         &[
-            Join(0),
-            Join(1),
-            Join(2),
+            Join(&[0, 1, 2]),
             Type(1, Ok(())),
             Ask(2),
             Take(2),
@@ -214,56 +187,28 @@ fn it_is_asked_for_given_taken_and_released() {
             Type(1, NOT_YOURS),
         ],
     );
-    check(
-        "a viewer waits for nothing",
-        &[Join(0), Join(1), Join(2), Join(9), Ask(9), Has(None, &[])],
-    );
-    check(
-        "nothing to ask for while it is open",
-        &[Join(0), Join(1), Ask(1), Take(0), Has(None, &[])],
-    );
+    check("a viewer waits for nothing", &[Join(&[0, 1, 2, 9]), Ask(9), Has(None, &[])]);
+    check("nothing to ask for while it is open", &[Join(&[0, 1]), Ask(1), Take(0), Has(None, &[])]);
 }
 
 #[test]
 fn who_leaves_or_sleeps_loses_it() {
     check(
         "left",
-        &[
-            Join(0),
-            Join(1),
-            Join(2),
-            Join(3),
-            Type(1, Ok(())),
-            Ask(2),
-            Ask(3),
-            Leave(1),
-            Has(Some(2), &[3]),
-        ],
+        &[Join(&[0, 1, 2, 3]), Type(1, Ok(())), Ask(2), Ask(3), Leave(1), Has(Some(2), &[3])],
     );
     check(
         "left the queue",
-        &[
-            Join(0),
-            Join(1),
-            Join(2),
-            Join(3),
-            Type(1, Ok(())),
-            Ask(2),
-            Ask(3),
-            Leave(2),
-            Has(Some(1), &[3]),
-        ],
+        &[Join(&[0, 1, 2, 3]), Type(1, Ok(())), Ask(2), Ask(3), Leave(2), Has(Some(1), &[3])],
     );
     check(
         "idle while nobody waits",
-        &[Join(0), Join(1), Join(2), Type(1, Ok(())), Wait(3600), Has(Some(1), &[])],
+        &[Join(&[0, 1, 2]), Type(1, Ok(())), Wait(3600), Has(Some(1), &[])],
     );
     check(
         "idle while somebody waits",
         &[
-            Join(0),
-            Join(1),
-            Join(2),
+            Join(&[0, 1, 2]),
             Type(1, Ok(())),
             Ask(2),
             Wait(59),
@@ -275,9 +220,7 @@ fn who_leaves_or_sleeps_loses_it() {
     check(
         "each key counts",
         &[
-            Join(0),
-            Join(1),
-            Join(2),
+            Join(&[0, 1, 2]),
             Type(1, Ok(())),
             Ask(2),
             Wait(59),
@@ -290,15 +233,12 @@ fn who_leaves_or_sleeps_loses_it() {
     );
     check(
         "asked for when it was idle long ago",
-        &[Join(0), Join(1), Join(2), Type(1, Ok(())), Wait(100), Ask(2), Has(Some(2), &[])],
+        &[Join(&[0, 1, 2]), Type(1, Ok(())), Wait(100), Ask(2), Has(Some(2), &[])],
     );
     check(
         "whoever got it has their minute",
         &[
-            Join(0),
-            Join(1),
-            Join(2),
-            Join(3),
+            Join(&[0, 1, 2, 3]),
             Type(1, Ok(())),
             Ask(2),
             Ask(3),

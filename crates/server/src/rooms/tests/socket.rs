@@ -12,6 +12,7 @@ use serde::Deserialize;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
+use super::frame::take_frame;
 use super::{Joining, Rooms, grant_of};
 use crate::protocol::{ClientMessage, InputNumber, ServerMessage};
 
@@ -130,7 +131,7 @@ impl TestPage {
 
     pub(super) async fn next(&mut self) -> Got {
         loop {
-            if let Some((kind, payload)) = self.take_frame() {
+            if let Some((kind, payload)) = take_frame(&mut self.bytes) {
                 match kind {
                     1 => return Got::Message(serde_json::from_slice(&payload).unwrap()),
                     2 => return Got::Terminal,
@@ -152,18 +153,5 @@ impl TestPage {
 
     async fn fill(&mut self) -> bool {
         matches!(self.stream.read_buf(&mut self.bytes).await, Ok(1..))
-    }
-
-    fn take_frame(&mut self) -> Option<(u8, Vec<u8>)> {
-        let kind = self.bytes.first()? & 0x0f;
-        let short = usize::from(*self.bytes.get(1)?);
-        let (start, length) = match short {
-            126 => (4, usize::from(u16::from_be_bytes(self.bytes.get(2..4)?.try_into().ok()?))),
-            127 => (10, u64::from_be_bytes(self.bytes.get(2..10)?.try_into().ok()?) as usize),
-            length => (2, length),
-        };
-        let payload = self.bytes.get(start..start + length)?.to_vec();
-        self.bytes.drain(..start + length);
-        Some((kind, payload))
     }
 }
