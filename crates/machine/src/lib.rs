@@ -9,6 +9,7 @@ pub mod boot;
 pub mod config;
 pub mod devices;
 pub mod digest;
+pub mod engine;
 mod htif;
 pub mod instant;
 pub mod io;

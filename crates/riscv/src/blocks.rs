@@ -3,8 +3,13 @@
 //! A block is a straight run of ops inside one page, left only at its end or by a taken branch.
 //! Ops name no virtual address, so a page's blocks serve every mapping of it.
 
+#![expect(unsafe_code, reason = "the compiler's tables are reached by address")]
+
+use std::ptr::NonNull;
+
 use crate::bus::{PAGE_BYTES, RamPage};
 use crate::decode;
+use crate::native::EntryTable;
 use crate::op::{Code, Op};
 
 /// Most instructions in a block; [`Op::n`] must hold it.
@@ -16,12 +21,17 @@ const SLOTS: usize = PAGE_BYTES as usize / 2;
 const GRANULE_BYTES: u64 = 64;
 
 /// Where the blocks of one page begin.
+#[repr(C)]
 pub(crate) struct CodePage {
     /// Arena index of the block at each even offset; 0 for none.
     pub(crate) entry: [u32; SLOTS],
     /// One bit for each 64 bytes that an op was decoded from.
     covers: u64,
     pub(crate) page: RamPage,
+    /// Where its compiled code begins, if any is: a table of the compiler's.
+    pub(crate) native: Option<NonNull<EntryTable>>,
+    /// What the table holds where nothing is compiled.
+    pub(crate) miss: u64,
 }
 
 impl CodePage {
@@ -30,10 +40,26 @@ impl CodePage {
         self.covers & granules(offset, len) != 0
     }
 
-    /// Forgets the page's blocks.
+    /// Whether code at `offset` is compiled.
+    fn is_native(&self, offset: u64) -> bool {
+        // SAFETY: tables live until `Blocks::clear` drops the page.
+        self.native.is_some_and(|t| unsafe { (&(*t.as_ptr()))[offset as usize / 2] } != self.miss)
+    }
+
+    /// Notes that `len` bytes at `offset` were decoded.
+    pub(crate) fn cover(&mut self, offset: u64, len: u64) {
+        self.covers |= granules(offset, len.max(2));
+    }
+
+    /// Forgets the page's blocks, compiled ones too.
     pub(crate) fn clear(&mut self) {
         self.entry.fill(0);
         self.covers = 0;
+        if let Some(native) = self.native {
+            // SAFETY: tables live until `Blocks::clear` drops the page, and nobody holds a
+            // reference to one.
+            unsafe { (*native.as_ptr()).fill(self.miss) };
+        }
     }
 }
 
@@ -54,6 +80,10 @@ pub(crate) struct Blocks {
     /// For each page of RAM, one more than the place of its code page in `code`; 0 for none. It is
     /// all zeroes at first: the host backs only what is used, and forks of a machine use little.
     places: Vec<u32>,
+    /// How often a block runs before it is compiled; 0 if nothing compiles.
+    pub(crate) heat: i32,
+    /// Something beside the arena is full.
+    full: bool,
 }
 
 impl Blocks {
@@ -63,6 +93,8 @@ impl Blocks {
             scratch: Vec::with_capacity(BLOCK_STEPS_MAX + 1),
             code: Vec::new(),
             places: vec![0; ram_pages as usize],
+            heat: 0,
+            full: false,
         };
         blocks.arena.push(next(0));
         blocks
@@ -75,11 +107,27 @@ impl Blocks {
 
     /// Whether another block fits; if not, [`Blocks::clear`] comes first.
     pub(crate) fn has_room(&self) -> bool {
-        self.arena.len() + BLOCK_STEPS_MAX < ARENA_OPS_MAX
+        !self.full && self.arena.len() + BLOCK_STEPS_MAX + 1 < ARENA_OPS_MAX
+    }
+
+    /// Has the interpreter leave the block at an index of the arena to what was compiled of it; 0
+    /// is none.
+    pub(crate) fn mark_native(&mut self, index: u32) {
+        if index != 0 {
+            let first = &mut self.arena[index as usize];
+            assert!(matches!(first.code, Code::Heat | Code::Native), "{:?}", first.code);
+            first.code = Code::Native;
+        }
+    }
+
+    /// Has no room any more, until [`Blocks::clear`].
+    pub(crate) fn fill_up(&mut self) {
+        self.full = true;
     }
 
     /// Forgets everything, entries of pages included. Nobody may hold a [`CodePage`] address.
     pub(crate) fn clear(&mut self) {
+        self.full = false;
         self.arena.truncate(1);
         for code in self.code.drain(..) {
             self.places[code.page.0 as usize] = 0;
@@ -90,7 +138,13 @@ impl Blocks {
     pub(crate) fn page(&mut self, page: RamPage) -> *mut CodePage {
         let place = &mut self.places[page.0 as usize];
         if *place == 0 {
-            self.code.push(Box::new(CodePage { entry: [0; SLOTS], covers: 0, page }));
+            self.code.push(Box::new(CodePage {
+                entry: [0; SLOTS],
+                covers: 0,
+                page,
+                native: None,
+                miss: 0,
+            }));
             *place = self.code.len() as u32;
         }
         &raw mut *self.code[*place as usize - 1]
@@ -106,10 +160,19 @@ impl Blocks {
     pub(crate) fn decode(&mut self, page: RamPage, bytes: &[u8], offset: u64) -> u32 {
         assert!(self.has_room());
         let index = self.arena.len();
+        if self.heat > 0 {
+            self.arena.push(Op { code: Code::Heat, imm: self.heat, ..next(offset) });
+        }
         let end = decode_block(&mut self.arena, bytes, offset, BLOCK_STEPS_MAX);
+        let n = self.arena[index + usize::from(self.heat > 0)].n;
         let code_page = self.existing_page(page).expect("page() came before");
         code_page.entry[offset as usize / 2] = index as u32;
-        code_page.covers |= granules(offset, (end - offset).max(2));
+        code_page.cover(offset, end - offset);
+        let native = code_page.is_native(offset);
+        self.arena[index].n = n;
+        if native {
+            self.mark_native(index as u32);
+        }
         index as u32
     }
 
@@ -140,6 +203,21 @@ pub(crate) fn straddles(bytes: &[u8], offset: u64) -> bool {
     offset == PAGE_BYTES - 2 && bytes[offset as usize] & 3 == 3
 }
 
+/// The instruction at `offset` of a page and the offset behind it; `None` if it straddles.
+pub(crate) fn decode_one(bytes: &[u8], offset: u64) -> Option<(Op, u64)> {
+    let at = offset as usize;
+    let low = u16::from_le_bytes([bytes[at], bytes[at + 1]]);
+    let (op, len) = if low & 3 != 3 {
+        (decode::compressed::decode(low), 2)
+    } else if straddles(bytes, offset) {
+        return None;
+    } else {
+        let high = u16::from_le_bytes([bytes[at + 2], bytes[at + 3]]);
+        (decode::decode(u32::from(high) << 16 | u32::from(low)), 4)
+    };
+    Some((Op { place: offset as u16 | u16::from(len == 4), ..op }, offset + len))
+}
+
 /// Appends a block to `ops` and returns the offset behind its last instruction.
 fn decode_block(ops: &mut Vec<Op>, bytes: &[u8], mut offset: u64, steps_max: usize) -> u64 {
     let first = ops.len();
@@ -149,21 +227,13 @@ fn decode_block(ops: &mut Vec<Op>, bytes: &[u8], mut offset: u64, steps_max: usi
             ops.push(next(offset));
             break;
         }
-        let at = offset as usize;
-        let low = u16::from_le_bytes([bytes[at], bytes[at + 1]]);
-        let (mut op, len) = if low & 3 != 3 {
-            (decode::compressed::decode(low), 2)
-        } else if straddles(bytes, offset) {
+        let Some((op, end)) = decode_one(bytes, offset) else {
             assert!(ops.len() > first, "the caller looks for a straddling first instruction");
             ops.push(next(offset));
             break;
-        } else {
-            let high = u16::from_le_bytes([bytes[at + 2], bytes[at + 3]]);
-            (decode::decode(u32::from(high) << 16 | u32::from(low)), 4)
         };
-        op.place = offset as u16 | u16::from(len == 4);
         ops.push(op);
-        offset += len;
+        offset = end;
         if op.code.ends_block() {
             break;
         }

@@ -6,10 +6,13 @@
 //! the same as one that does not, on every engine and after every restore.
 #![expect(unsafe_code, reason = "guest memory is reached through host addresses")]
 
-use crate::blocks::Blocks;
+use std::ptr::NonNull;
+
+use crate::blocks::{Blocks, CodePage};
 use crate::bus::{Bus, PAGE_BYTES, RamPage};
 use crate::hart::{Hart, RESERVATION_LINE_BYTES};
 use crate::mmu::ram_page;
+use crate::native::{Compiler, EntryTable, Source};
 use crate::tlb::Tlb;
 
 /// Why a page is watched. Only pages without a watch have entries for writing in a TLB.
@@ -44,6 +47,7 @@ pub(crate) enum StoreKind {
 pub struct Engine {
     pub(crate) tlbs: Vec<Tlb>,
     pub(crate) blocks: Blocks,
+    pub(crate) compiler: Option<Box<dyn Compiler>>,
     flags: Vec<u8>,
     /// Slow stores to each table page since it was last watched.
     table_stores: Vec<u8>,
@@ -74,12 +78,28 @@ impl Engine {
         Engine {
             tlbs: (0..harts).map(|_| Tlb::new()).collect(),
             blocks: Blocks::new(ram_pages),
+            compiler: None,
             flags: vec![0; ram_pages as usize],
             table_stores: vec![0; ram_pages as usize],
             reserved_lines: vec![None; harts],
             leave_block: false,
             reported: Vec::new(),
         }
+    }
+
+    /// Has blocks compiled that were entered `heat` times, at least once; everything decoded so far
+    /// is forgotten.
+    pub fn set_compiler(&mut self, compiler: Box<dyn Compiler>, heat: u16) {
+        self.flush_code();
+        self.compiler = Some(compiler);
+        self.blocks.heat = i32::from(heat.max(1));
+    }
+
+    /// Goes on without a compiler.
+    pub fn drop_compiler(&mut self) {
+        self.flush_code();
+        self.compiler = None;
+        self.blocks.heat = 0;
     }
 
     /// Forgets all host addresses: to be called after RAM pages moved (freeze, restore).
@@ -207,7 +227,56 @@ impl Engine {
     pub(crate) fn flush_code(&mut self) {
         self.flush_translations();
         self.blocks.clear();
+        if let Some(compiler) = &mut self.compiler {
+            compiler.clear();
+        }
         self.flags.iter_mut().for_each(|f| *f &= !page_flag::CODE);
+    }
+
+    /// The table of what is compiled of a page, for its entries in the TLBs.
+    pub(crate) fn entries(&self, code: *const CodePage) -> *const EntryTable {
+        // SAFETY: the caller has the address of a live page.
+        match (unsafe { (*code).native }, &self.compiler) {
+            (Some(entries), _) => entries.as_ptr(),
+            (None, Some(compiler)) => compiler.no_entries(),
+            (None, None) => std::ptr::null(),
+        }
+    }
+
+    /// Compiles what begins at `offset` of a page. If there is no room, all code is forgotten as
+    /// soon as nobody is inside any.
+    pub(crate) fn compile<B: Bus>(&mut self, bus: &B, code: *mut CodePage, offset: u16) {
+        let Some(compiler) = &mut self.compiler else { return };
+        // SAFETY: the caller has the address of a live page that nobody else refers to now.
+        let code_page = unsafe { &mut *code };
+        let compiled = (|| {
+            if code_page.native.is_none() {
+                let entries = compiler.new_entries()?;
+                // SAFETY: a table of the compiler's has all its entries.
+                code_page.miss = unsafe { (*entries)[0] };
+                code_page.native = NonNull::new(entries);
+                self.tlbs.iter_mut().for_each(|tlb| tlb.set_entries(code, entries));
+            }
+            let entries = code_page.native.expect("made above");
+            // SAFETY: the bus gives the address of a readable page, which nothing writes to now.
+            let page = unsafe { &*bus.page(code_page.page).cast::<[u8; PAGE_BYTES as usize]>() };
+            let ran = &code_page.entry;
+            compiler.compile(&Source { page, offset, ran, entries: entries.as_ptr() as u64 })
+        })();
+        let Ok(compiled) = compiled else {
+            self.blocks.fill_up();
+            return;
+        };
+        for (from, to) in compiled.ranges {
+            code_page.cover(from.into(), u64::from(to - from));
+        }
+        let entries = code_page.native.expect("made above").as_ptr();
+        for (offset, entry) in compiled.entries {
+            let slot = usize::from(offset) / 2;
+            // SAFETY: tables live until `clear`; an offset of a page is half its size in slots.
+            unsafe { (&mut *entries)[slot] = entry };
+            self.blocks.mark_native(code_page.entry[slot]);
+        }
     }
 
     /// Reads the aligned eight bytes at `addr`, which is in RAM.

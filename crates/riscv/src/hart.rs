@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 
 use crate::csr::{Csrs, mstatus};
+use crate::native::Frame;
 use crate::pmp::Pmp;
 use crate::trap::{Cause, Exception, irq};
 
@@ -55,10 +56,13 @@ pub(crate) const RESERVATION_LINE_BYTES: u64 = 64;
 pub(crate) const DISCARD: u8 = 32;
 
 /// One hart.
+#[repr(C)]
 pub struct Hart {
     /// Indexed by a `u8` without a bounds check; only the first 32 (and [`DISCARD`]) are used.
     pub(crate) x: [u64; 256],
     pub(crate) f: [u64; 256],
+    /// Not state: what compiled code needs at hand.
+    pub(crate) frame: Frame,
     pub(crate) pc: u64,
     pub(crate) mode: Privilege,
     pub(crate) csr: Csrs,
@@ -112,6 +116,7 @@ impl Hart {
         Hart {
             x: [0; 256],
             f: [0; 256],
+            frame: Frame::EMPTY,
             pc: 0,
             mode: Privilege::Machine,
             csr: Csrs::new(hart_id),

@@ -17,6 +17,7 @@ mod float;
 pub mod hart;
 mod int;
 mod mmu;
+pub mod native;
 mod op;
 pub mod pmp;
 pub mod run;

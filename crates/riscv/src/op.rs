@@ -1,37 +1,38 @@
-//! Predecoded instructions: what the interpreter runs.
+//! Predecoded instructions: what the interpreter runs and a compiler reads.
 
 /// One predecoded instruction of a block.
 ///
 /// 16 bytes, so that a block of ordinary length stays in few cache lines.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
-pub(crate) struct Op {
+pub struct Op {
     /// What to do.
-    pub(crate) code: Code,
+    pub code: Code,
     /// Offset of the instruction in its page, plus 1 if it is 4 bytes long.
-    pub(crate) place: u16,
+    pub place: u16,
     /// Instructions from this one to the end of the block, inclusive.
-    pub(crate) n: u8,
+    pub n: u8,
     /// Destination; [`crate::hart::DISCARD`] stands for an integer destination `x0`.
-    pub(crate) rd: u8,
+    pub rd: u8,
     /// First source.
-    pub(crate) rs1: u8,
+    pub rs1: u8,
     /// Second source.
-    pub(crate) rs2: u8,
+    pub rs2: u8,
     /// Immediate, or what [`Code`] says.
-    pub(crate) imm: i32,
+    pub imm: i32,
     /// For jumps within a page: arena index of the target's block once known, else 0.
-    pub(crate) link: u32,
+    pub link: u32,
 }
 
 impl Op {
     /// Offset of the instruction in its page.
-    pub(crate) fn offset(&self) -> u64 {
+    pub fn offset(&self) -> u64 {
         u64::from(self.place & !1)
     }
 
     /// Length of the instruction in bytes.
-    pub(crate) fn len(&self) -> u64 {
+    #[expect(clippy::len_without_is_empty, reason = "no instruction is empty")]
+    pub fn len(&self) -> u64 {
         2 + 2 * u64::from(self.place & 1)
     }
 }
@@ -40,7 +41,8 @@ impl Op {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u16)]
 #[rustfmt::skip]
-pub(crate) enum Code {
+#[expect(missing_docs, reason = "the ISA manual has them")]
+pub enum Code {
     // RV64I.
     Lui, Auipc, Jal, J, Jalr, Beq, Bne, Blt, Bge, Bltu, Bgeu,
     Lb, Lh, Lw, Ld, Lbu, Lhu, Lwu, Sb, Sh, Sw, Sd,
@@ -74,12 +76,67 @@ pub(crate) enum Code {
     // Of the interpreter's own making:
     /// Goes on at `place`, which may be the first byte of the next page. Counts as nothing.
     Next,
+    /// Begins a block while there is a compiler; `imm` is how often it may run before it is
+    /// compiled. Counts as nothing.
+    Heat,
+    /// Begins a block that is compiled. Counts as nothing.
+    Native,
 }
 
 impl Code {
+    /// Whether `int::compute` has the result.
+    pub(crate) fn is_computed(self) -> bool {
+        use Code::*;
+        matches!(
+            self,
+            Mulh | Mulhsu
+                | Div
+                | Divu
+                | Rem
+                | Remu
+                | Divw
+                | Divuw
+                | Remw
+                | Remuw
+                | Sh1addUw
+                | Sh2addUw
+                | Sh3addUw
+                | SlliUw
+                | Orn
+                | Xnor
+                | Clz
+                | Ctz
+                | Cpop
+                | Clzw
+                | Ctzw
+                | Cpopw
+                | Max
+                | Maxu
+                | Min
+                | Minu
+                | SextB
+                | SextH
+                | ZextH
+                | Rol
+                | Ror
+                | Rolw
+                | Rorw
+                | OrcB
+                | Rev8
+                | Bset
+                | Bclr
+                | Binv
+                | Bext
+                | Bseti
+                | Bclri
+                | Binvi
+                | Bexti
+        )
+    }
+
     /// Whether a block must end with this instruction: it always leaves, may change the mode or
     /// what interrupts are enabled, or needs to know the exact time.
-    pub(crate) fn ends_block(self) -> bool {
+    pub fn ends_block(self) -> bool {
         use Code::*;
         matches!(
             self,

@@ -16,7 +16,8 @@ use crate::bus::{Bus, PAGE_BYTES};
 use crate::engine::Engine;
 use crate::hart::Hart;
 use crate::mmu::Access;
-use crate::op::Op;
+use crate::native::Start;
+use crate::op::{Code, Op};
 use crate::tlb::Tables;
 use crate::trap::Exception;
 
@@ -66,7 +67,8 @@ impl Engine {
         self.reported.clear();
         let left = i64::try_from(turn.steps).expect("a turn is far shorter than 2^63 steps");
         let start_steps = hart.steps;
-        let mut runner = Runner { engine: self, index, hart, bus, turn, start_steps, exit: None };
+        let mut runner =
+            Runner { engine: self, index, hart, bus, turn, start_steps, exit: None, stuck: false };
         let (exit, left) = runner.run_blocks(left);
         runner.hart.steps = start_steps + (turn.steps - left as u64);
         exit
@@ -83,12 +85,17 @@ pub(crate) struct Runner<'a, B: Bus> {
     start_steps: u64,
     /// Set by an instruction that must be the last of the run.
     pub(crate) exit: Option<Exit>,
+    /// Compiled code came back at once, because it is longer than what is left: the interpreter
+    /// takes the next block.
+    stuck: bool,
 }
 
-/// Where a block was found.
-struct Entered {
-    op: *mut Op,
-    page_va: u64,
+/// What runs next.
+enum Entered {
+    /// A block, on a page.
+    Block { op: *mut Op, page_va: u64 },
+    /// Compiled code.
+    Native { start: Start, entry: u64 },
 }
 
 impl<B: Bus> Runner<'_, B> {
@@ -121,21 +128,48 @@ impl<B: Bus> Runner<'_, B> {
         let bytes = unsafe { std::slice::from_raw_parts(self.bus.page(page), PAGE_BYTES as usize) };
         if blocks::straddles(bytes, offset) {
             let bits = self.fetch_bits(pc)?;
-            return Ok(Entered { op: self.engine.blocks.decode_straddling(bits), page_va });
+            let op = self.engine.blocks.decode_straddling(bits);
+            return Ok(Entered::Block { op, page_va });
         }
         if !all_allowed {
             // Protection differs inside the page, so each instruction is asked for.
             self.fetch_bits(pc)?;
-            return Ok(Entered { op: self.engine.blocks.decode_cut(bytes, offset, 1), page_va });
+            let op = self.engine.blocks.decode_cut(bytes, offset, 1);
+            return Ok(Entered::Block { op, page_va });
         }
         let block = if known != 0 { known } else { self.engine.blocks.decode(page, bytes, offset) };
         // SAFETY: block indexes come from the arena.
         let mut op = unsafe { self.engine.blocks.base().add(block as usize) };
+        if self.stuck {
+            self.stuck = false;
+            op = self.engine.blocks.decode_cut(bytes, offset, left as usize);
+        } else if let Some(native) = self.native(op, code, offset) {
+            return Ok(native);
         // SAFETY: as above.
-        if i64::from(unsafe { (*op).n }) > left {
+        } else if i64::from(unsafe { (*op).n }) > left {
             op = self.engine.blocks.decode_cut(bytes, offset, left as usize);
         }
-        Ok(Entered { op, page_va })
+        Ok(Entered::Block { op, page_va })
+    }
+
+    /// The compiled code of the block at `op`, which is compiled if it is hot enough.
+    fn native(&mut self, op: *mut Op, code: *mut CodePage, offset: u64) -> Option<Entered> {
+        // SAFETY: the caller found the block in the arena.
+        let first = unsafe { &mut *op };
+        if first.code == Code::Heat && first.imm <= 0 {
+            // It may be refused for good; otherwise it is asked for once.
+            first.imm = i32::MAX;
+            self.engine.compile(self.bus, code, offset as u16);
+        }
+        if first.code != Code::Native {
+            return None;
+        }
+        let start = self.engine.compiler.as_ref()?.start();
+        // SAFETY: code pages live until `flush_code`, which `enter` begins with.
+        let entries = unsafe { (*code).native }?;
+        // SAFETY: tables live as long; `offset` is below the page's size.
+        let entry = unsafe { (*entries.as_ptr())[offset as usize / 2] };
+        Some(Entered::Native { start, entry })
     }
 
     /// The code page that `pc` is on, through the TLB, and whether all of it may be executed.
@@ -157,7 +191,8 @@ impl<B: Bus> Runner<'_, B> {
         let code = self.engine.blocks.page(page);
         self.engine.watch(self.bus, page, crate::engine::page_flag::CODE);
         if uniform {
-            self.engine.tlbs[self.index].tables(context).insert_fetch(pc, code);
+            let entries = self.engine.entries(code);
+            self.engine.tlbs[self.index].tables(context).insert_fetch(pc, code, entries);
         }
         Ok((code, uniform))
     }
@@ -179,7 +214,7 @@ impl<B: Bus> Runner<'_, B> {
 
     /// Turns what a slow store by the instruction at `pc` noticed into an exit of the run.
     #[cold]
-    fn after_slow_store(&mut self, pc: u64) {
+    pub(crate) fn after_slow_store(&mut self, pc: u64) {
         self.engine.leave_block = false;
         if self.engine.settle_reported(pc) {
             self.exit = Some(Exit::Reported);

@@ -6,10 +6,11 @@
 
 use crate::blocks::CodePage;
 use crate::bus::PAGE_BYTES;
+use crate::native::EntryTable;
 
 /// Entries of each table; direct-mapped.
-const DATA_ENTRIES: usize = 1024;
-const FETCH_ENTRIES: usize = 256;
+pub(crate) const DATA_ENTRIES: usize = 1024;
+pub(crate) const FETCH_ENTRIES: usize = 256;
 /// A tag no address has.
 const NO_TAG: u64 = u64::MAX;
 
@@ -24,9 +25,14 @@ pub(crate) struct DataEntry {
 
 /// A page of code.
 #[derive(Clone, Copy)]
+#[repr(C)]
 pub(crate) struct FetchEntry {
     pub(crate) tag: u64,
     pub(crate) page: *mut CodePage,
+    /// What is compiled of it, if there is a compiler.
+    pub(crate) entries: *const EntryTable,
+    /// To a power of two.
+    _pad: u64,
 }
 
 /// Which translations apply: by privilege, and for S-mode whether it may touch user pages.
@@ -42,6 +48,7 @@ pub(crate) enum Context {
 const CONTEXTS: usize = 4;
 
 /// Translations under one [`Context`].
+#[repr(C)]
 pub(crate) struct Tables {
     pub(crate) read: [DataEntry; DATA_ENTRIES],
     pub(crate) write: [DataEntry; DATA_ENTRIES],
@@ -57,7 +64,12 @@ pub(crate) struct Tlb {
 impl Tlb {
     pub(crate) fn new() -> Self {
         let no_data = DataEntry { tag: NO_TAG, addend: 0 };
-        let no_fetch = FetchEntry { tag: NO_TAG, page: std::ptr::null_mut() };
+        let no_fetch = FetchEntry {
+            tag: NO_TAG,
+            page: std::ptr::null_mut(),
+            entries: std::ptr::null(),
+            _pad: 0,
+        };
         let contexts = (0..CONTEXTS)
             .map(|_| Tables {
                 read: [no_data; DATA_ENTRIES],
@@ -80,6 +92,13 @@ impl Tlb {
             tables.write.iter_mut().for_each(|e| e.tag = NO_TAG);
             tables.fetch.iter_mut().for_each(|e| e.tag = NO_TAG);
             tables.used = false;
+        }
+    }
+
+    /// Has the entries for fetching from `page` lead to `entries`.
+    pub(crate) fn set_entries(&mut self, page: *mut CodePage, entries: *const EntryTable) {
+        for tables in self.contexts.iter_mut().filter(|t| t.used) {
+            tables.fetch.iter_mut().filter(|e| e.page == page).for_each(|e| e.entries = entries);
         }
     }
 
@@ -126,9 +145,15 @@ impl Tables {
         self.write[Self::data_index(va)] = entry(va, host as u64);
     }
 
-    pub(crate) fn insert_fetch(&mut self, va: u64, page: *mut CodePage) {
+    pub(crate) fn insert_fetch(
+        &mut self,
+        va: u64,
+        page: *mut CodePage,
+        entries: *const EntryTable,
+    ) {
         self.used = true;
-        self.fetch[Self::fetch_index(va)] = FetchEntry { tag: va & !(PAGE_BYTES - 1), page };
+        let tag = va & !(PAGE_BYTES - 1);
+        self.fetch[Self::fetch_index(va)] = FetchEntry { tag, page, entries, _pad: 0 };
     }
 }
 

@@ -7,7 +7,7 @@
     reason = "registers, ops and guest memory are reached without bounds checks"
 )]
 
-use super::{Exit, Runner};
+use super::{Entered, Exit, Runner};
 use crate::bus::{Bus, PAGE_BYTES};
 use crate::int;
 use crate::op::Code;
@@ -29,7 +29,13 @@ impl<B: Bus> Runner<'_, B> {
                 return (Exit::Steps, 0);
             }
             let (mut op, mut page_va) = match self.enter(left) {
-                Ok(entered) => (entered.op.cast_const(), entered.page_va),
+                Ok(Entered::Block { op, page_va }) => (op.cast_const(), page_va),
+                Ok(Entered::Native { start, entry }) => {
+                    let before = left;
+                    left = self.run_native(start, entry, left);
+                    self.stuck = left == before;
+                    continue 'enter;
+                }
                 Err(exception) => {
                     left -= 1;
                     self.hart.take_exception(exception, self.hart.pc);
@@ -300,6 +306,18 @@ impl<B: Bus> Runner<'_, B> {
                     // No cache here is ever stale and harts take turns: nothing to order.
                     Code::Fence => next!(),
                     Code::Next => goto!(page_va.wrapping_add(u64::from(op!().place))),
+                    Code::Heat if op!().imm > 1 => {
+                        // SAFETY: ops of the arena may be written, and nobody else holds this one.
+                        unsafe { (*op.cast_mut()).imm -= 1 };
+                        next!();
+                    }
+                    Code::Heat | Code::Native => {
+                        // SAFETY: as above. It is compiled, or about to be.
+                        unsafe { (*op.cast_mut()).imm = 0 };
+                        left += i64::from(op!().n);
+                        self.hart.pc = pc!();
+                        continue 'enter;
+                    }
                     // Every code is named, so that the dispatch needs no check for others.
                     code @ (Code::Mulh
                     | Code::Mulhsu

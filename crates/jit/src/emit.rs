@@ -1,0 +1,327 @@
+//! What becomes of a region: the frame of it, jumps, and what is done rarely.
+//!
+//! Owns counting and all ways out. What an instruction computes is in `integer`, `access` and
+//! `float`.
+//!
+//! A segment takes its instructions off the steps left when it is entered, and a branch out of it
+//! gives the rest back. Everything rare is behind the region's code, so that what is hot is dense.
+
+mod access;
+mod float;
+mod integer;
+
+use std::collections::BTreeMap;
+
+use stackvm_riscv::native::{Code, Op, layout};
+
+use crate::asm::{Alu, Asm, Cond, Label, Mem, Reg, Rm, Width};
+use crate::region::{Segment, Target, target};
+use crate::stubs::{HOMES, Stubs, emit_lookup, hart, x};
+
+/// The slot that writes to `x0` go to.
+const DISCARD: u8 = 32;
+
+/// Host code for a region at `address`, and where in it code of which offset begins. `entries` is
+/// the page's table.
+pub(crate) fn emit(
+    segments: &[Segment],
+    entries: u64,
+    stubs: Stubs,
+    address: u64,
+) -> (Vec<u8>, Vec<(u16, u64)>) {
+    let mut asm = Asm::new(address);
+    let labels = segments.iter().map(|segment| (segment.offset, asm.label())).collect();
+    let no_entry = asm.label();
+    let mut emitter = Emitter {
+        asm,
+        labels,
+        entries,
+        stubs,
+        cold: Vec::new(),
+        no_entry,
+        uses_lookup: false,
+        float_is_on: false,
+    };
+    for (index, segment) in segments.iter().enumerate() {
+        emitter.segment(segment, segments.get(index + 1).map(|next| next.offset));
+    }
+    emitter.cold();
+    let entries =
+        emitter.labels.iter().map(|(offset, label)| (*offset, emitter.asm.address_of(*label)));
+    let entries = entries.collect();
+    (emitter.asm.finish(), entries)
+}
+
+/// Something rare, to be put behind the region.
+enum Cold {
+    /// Has the interpreter do an instruction, and goes on.
+    Step { at: Label, op: Op, back: Label },
+    /// Fewer steps are left than the segment at `offset` has.
+    Budget { at: Label, offset: u16, steps: u8 },
+    /// Goes to a target, giving back what the segment has behind the branch.
+    Leave { at: Label, to: Target, rest: u8 },
+}
+
+struct Emitter {
+    asm: Asm,
+    /// Where the code of segments begins.
+    labels: BTreeMap<u16, Label>,
+    entries: u64,
+    stubs: Stubs,
+    cold: Vec<Cold>,
+    /// Leaves to the address `rax`, of which nothing is compiled.
+    no_entry: Label,
+    uses_lookup: bool,
+    /// An instruction of this segment already marked the floating-point state as changed.
+    float_is_on: bool,
+}
+
+impl Emitter {
+    fn segment(&mut self, segment: &Segment, next: Option<u16>) {
+        let steps = segment.ops.len() as u8;
+        self.asm.place(self.labels[&segment.offset]);
+        let at = self.asm.label();
+        self.asm.alu_imm(Alu::Sub, Width::W64, Reg::R14, steps.into());
+        self.asm.jump_if(Cond::Sign, at);
+        self.cold.push(Cold::Budget { at, offset: segment.offset, steps });
+        self.float_is_on = false;
+        for op in &segment.ops {
+            self.op(*op);
+        }
+        let last = segment.ops.last().expect("segments are not empty");
+        if !last.code.ends_block() && next != Some(segment.end) {
+            self.go(fall(segment.end));
+        }
+    }
+
+    fn op(&mut self, op: Op) {
+        use Code::*;
+        match op.code {
+            J => self.go(target(&op)),
+            Jal => {
+                self.link(&op, Reg::Rax);
+                self.go(target(&op));
+            }
+            Jalr => self.jump_register(&op),
+            Beq => self.branch(&op, Cond::Equal),
+            Bne => self.branch(&op, Cond::NotEqual),
+            Blt => self.branch(&op, Cond::Less),
+            Bge => self.branch(&op, Cond::GreaterEqual),
+            Bltu => self.branch(&op, Cond::Below),
+            Bgeu => self.branch(&op, Cond::AboveEqual),
+            // No cache is ever stale and harts take turns: nothing to order.
+            Fence => {}
+            _ if self.integer(&op) || self.access(&op) || self.float(&op) => {}
+            _ => self.step(&op),
+        }
+    }
+
+    /// Has the interpreter do an instruction. If it ends a block it comes back elsewhere.
+    fn step(&mut self, op: &Op) {
+        let (literal, behind) = (self.asm.label(), self.asm.label());
+        if op.code.ends_block() {
+            self.asm.lea_label(Reg::Rax, literal);
+            self.asm.call_to(self.stubs.step);
+            self.asm.place(literal);
+            self.asm.data(&bytes(op));
+            return;
+        }
+        self.asm.jump(literal);
+        self.asm.place(behind);
+        self.cold.push(Cold::Step { at: literal, op: *op, back: behind });
+    }
+
+    /// A label behind the region where the interpreter does `op` and goes on at the label `back`.
+    fn slow(&mut self, op: &Op) -> (Label, Label) {
+        let (at, back) = (self.asm.label(), self.asm.label());
+        self.cold.push(Cold::Step { at, op: *op, back });
+        (at, back)
+    }
+
+    /// `rd` is where execution would go on.
+    fn link(&mut self, op: &Op, scratch: Reg) {
+        if op.rd == DISCARD {
+            return;
+        }
+        let behind = (op.offset() + op.len()) as i32;
+        let to = home(op.rd).unwrap_or(scratch);
+        self.asm.mov(Width::W64, to, hart(layout::PAGE_VA));
+        self.asm.alu_imm(Alu::Add, Width::W64, to, behind);
+        self.put(op.rd, to);
+    }
+
+    fn jump_register(&mut self, op: &Op) {
+        let base = self.get(op.rs1, Reg::Rax);
+        self.asm.lea(Width::W64, Reg::Rax, Mem::at(base, op.imm));
+        self.link(op, Reg::Rcx);
+        self.asm.alu_imm(Alu::And, Width::W64, Reg::Rax, -2);
+        self.lookup();
+    }
+
+    /// Goes on at the address `rax`.
+    fn lookup(&mut self) {
+        self.uses_lookup = true;
+        let miss = self.no_entry;
+        emit_lookup(&mut self.asm, miss);
+    }
+
+    fn branch(&mut self, op: &Op, cond: Cond) {
+        let cond = self.compare(op, cond);
+        let to = target(op);
+        match to {
+            Target::Inside(offset) if op.n == 1 && self.labels.contains_key(&offset) => {
+                let label = self.labels[&offset];
+                self.asm.jump_if(cond, label);
+            }
+            _ => {
+                let at = self.asm.label();
+                self.asm.jump_if(cond, at);
+                self.cold.push(Cold::Leave { at, to, rest: op.n - 1 });
+            }
+        }
+    }
+
+    /// Compares the sources of a branch; returns the condition to ask for.
+    fn compare(&mut self, op: &Op, cond: Cond) -> Cond {
+        if op.rs2 == 0 {
+            match home(op.rs1) {
+                Some(reg) => self.asm.test(Width::W64, reg),
+                None if op.rs1 == 0 => {
+                    self.asm.mov_imm(Reg::Rax, 0);
+                    self.asm.test(Width::W64, Reg::Rax);
+                }
+                None => self.asm.alu_imm(Alu::Cmp, Width::W64, x(op.rs1), 0),
+            }
+            return cond;
+        }
+        let a = self.get(op.rs1, Reg::Rax);
+        let b = self.operand(op.rs2, Reg::Rcx);
+        self.asm.alu(Alu::Cmp, Width::W64, a, b);
+        cond
+    }
+
+    /// Goes to a target, with nothing to give back.
+    fn go(&mut self, to: Target) {
+        match to {
+            Target::Inside(offset) => match self.labels.get(&offset) {
+                Some(label) => self.asm.jump(*label),
+                None => {
+                    self.asm.mov_imm(Reg::Rax, offset.into());
+                    self.asm.jump_through(self.entries + u64::from(offset) * 4);
+                }
+            },
+            Target::Beyond(bytes) => {
+                let bytes = i32::try_from(bytes).expect("jumps reach a megabyte");
+                self.asm.mov(Width::W64, Reg::Rax, hart(layout::PAGE_VA));
+                self.asm.alu_imm(Alu::Add, Width::W64, Reg::Rax, bytes);
+                self.lookup();
+            }
+        }
+    }
+
+    fn cold(&mut self) {
+        while let Some(cold) = self.cold.pop() {
+            match cold {
+                Cold::Step { at, op, back } => {
+                    let literal = self.asm.label();
+                    self.asm.place(at);
+                    self.asm.lea_label(Reg::Rax, literal);
+                    self.asm.call_to(self.stubs.step);
+                    self.asm.jump(back);
+                    self.asm.place(literal);
+                    self.asm.data(&bytes(&op));
+                }
+                Cold::Budget { at, offset, steps } => {
+                    self.asm.place(at);
+                    self.asm.alu_imm(Alu::Add, Width::W64, Reg::R14, steps.into());
+                    self.asm.mov_imm(Reg::Rax, offset.into());
+                    self.asm.jump_to(self.stubs.miss);
+                }
+                Cold::Leave { at, to, rest } => {
+                    self.asm.place(at);
+                    if rest != 0 {
+                        self.asm.alu_imm(Alu::Add, Width::W64, Reg::R14, rest.into());
+                    }
+                    self.go(to);
+                }
+            }
+        }
+        self.asm.place(self.no_entry);
+        if self.uses_lookup {
+            // The search again, which will fail again, and then leave.
+            self.asm.jump_to(self.stubs.lookup);
+        }
+    }
+
+    /// Integer register `index`, in a register: its own or `scratch`.
+    fn get(&mut self, index: u8, scratch: Reg) -> Reg {
+        match home(index) {
+            Some(reg) => reg,
+            None if index == 0 => {
+                self.asm.mov_imm(scratch, 0);
+                scratch
+            }
+            None => {
+                self.asm.mov(Width::W64, scratch, x(index));
+                scratch
+            }
+        }
+    }
+
+    /// Integer register `index`, as a second operand; `scratch` may be used for it.
+    fn operand(&mut self, index: u8, scratch: Reg) -> Rm {
+        match home(index) {
+            Some(reg) => reg.into(),
+            None if index == 0 => self.get(0, scratch).into(),
+            None => x(index).into(),
+        }
+    }
+
+    /// Copies integer register `index`.
+    fn copy(&mut self, to: Reg, index: u8) {
+        match home(index) {
+            Some(reg) if reg == to => {}
+            Some(reg) => self.asm.mov(Width::W64, to, reg),
+            None => {
+                self.get(index, to);
+            }
+        }
+    }
+
+    /// Where a result for `index` is computed.
+    fn result(&self, index: u8) -> Reg {
+        home(index).unwrap_or(Reg::Rax)
+    }
+
+    /// Writes a result that is not in its place yet.
+    fn put(&mut self, index: u8, from: Reg) {
+        match home(index) {
+            Some(reg) if reg == from => {}
+            Some(reg) => self.asm.mov(Width::W64, reg, from),
+            None if index == DISCARD => {}
+            None => self.asm.store(8, x(index), from),
+        }
+    }
+}
+
+/// The register of the host that holds integer register `index`, if one does.
+fn home(index: u8) -> Option<Reg> {
+    HOMES.iter().find(|(guest, _)| *guest == index).map(|(_, reg)| *reg)
+}
+
+/// Where a segment goes on that ends at `end`.
+fn fall(end: u16) -> Target {
+    if end < 4096 { Target::Inside(end) } else { Target::Beyond(end.into()) }
+}
+
+/// An op as it lies in memory, for the interpreter to read.
+fn bytes(op: &Op) -> [u8; size_of::<Op>()] {
+    let mut bytes = [0; size_of::<Op>()];
+    // `repr(C)`: code, place, n, rd, rs1, rs2, imm, link, without gaps.
+    bytes[0..2].copy_from_slice(&(op.code as u16).to_le_bytes());
+    bytes[2..4].copy_from_slice(&op.place.to_le_bytes());
+    bytes[4..8].copy_from_slice(&[op.n, op.rd, op.rs1, op.rs2]);
+    bytes[8..12].copy_from_slice(&op.imm.to_le_bytes());
+    bytes[12..16].copy_from_slice(&op.link.to_le_bytes());
+    bytes
+}
