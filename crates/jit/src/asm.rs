@@ -207,7 +207,15 @@ impl Asm {
 
     /// Prefix, opcode and operands of most instructions. `bytes` has REX even if it is empty, which
     /// byte registers 4 to 7 need.
-    fn op(&mut self, prefix: Option<u8>, width: Width, opcode: &[u8], reg: u8, rm: Rm, bytes: bool) {
+    fn op(
+        &mut self,
+        prefix: Option<u8>,
+        width: Width,
+        opcode: &[u8],
+        reg: u8,
+        rm: Rm,
+        bytes: bool,
+    ) {
         if let Some(prefix) = prefix {
             self.byte(prefix);
         }
@@ -357,6 +365,16 @@ impl Asm {
         self.byte(by);
     }
 
+    /// `rorx to, from, by` of 32 bits (BMI2).
+    pub(crate) fn rorx(&mut self, to: Reg, from: Reg, by: u8) {
+        // VEX.LZ.F2.0F3A.W0 F0; the bits for extended registers are inverted.
+        let extended = |reg: Reg, bit: u8| u8::from((reg as u8) < 8) << bit;
+        let rxb = extended(to, 7) | 1 << 6 | extended(from, 5);
+        self.data(&[0xc4, rxb | 3, 0x7b, 0xf0]);
+        self.modrm(to as u8 & 7, from.into());
+        self.byte(by);
+    }
+
     /// Shifts by `cl`.
     pub(crate) fn shift_cl(&mut self, op: Shift, width: Width, to: Reg) {
         self.op(None, width, &[0xd3], op as u8, to.into(), false);
@@ -417,6 +435,11 @@ impl Asm {
     pub(crate) fn call_to(&mut self, address: u64) {
         self.byte(0xe8);
         self.distance_to(address);
+    }
+
+    pub(crate) fn call(&mut self, to: Label) {
+        self.byte(0xe8);
+        self.distance(to);
     }
 
     /// `call [mem]`.

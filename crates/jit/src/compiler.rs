@@ -13,7 +13,7 @@ use crate::region;
 use crate::stubs::{self, Stubs};
 
 /// Most bytes of host code for an instruction, with what it needs beside the hot path.
-const OP_BYTES_MAX: usize = 320;
+const OP_BYTES_MAX: usize = 480;
 /// Regions begin at multiples of this.
 const ALIGN: usize = 16;
 
@@ -77,6 +77,7 @@ unsafe impl Compiler for X86 {
         let address = self.memory.code_address(self.code_used);
         let (code, entries) = emit::emit(&segments, source.entries, self.stubs, address);
         assert!(code.len() <= ops * OP_BYTES_MAX, "{} bytes for {ops} instructions", code.len());
+        if std::env::var_os("JITDUMP").is_some() { let _ = std::fs::write(format!("/tmp/jitdump/{:x}-{:x}.bin", source.offset, address), &code); }
         self.memory.write(self.code_used, &code);
         self.code_used = (self.code_used + code.len()).next_multiple_of(ALIGN);
         let ranges = segments.iter().map(|segment| (segment.offset, segment.end)).collect();

@@ -15,8 +15,9 @@ use std::collections::BTreeMap;
 use stackvm_riscv::native::{Code, Op, layout};
 
 use crate::asm::{Alu, Asm, Cond, Label, Mem, Reg, Rm, Width};
+use crate::homes::Homes;
 use crate::region::{Segment, Target, target};
-use crate::stubs::{HOMES, Stubs, emit_lookup, hart, x};
+use crate::stubs::{Stubs, emit_lookup, emit_step, hart, x};
 
 /// The slot that writes to `x0` go to.
 const DISCARD: u8 = 32;
@@ -31,9 +32,13 @@ pub(crate) fn emit(
 ) -> (Vec<u8>, Vec<(u16, u64)>) {
     let mut asm = Asm::new(address);
     let labels = segments.iter().map(|segment| (segment.offset, asm.label())).collect();
-    let no_entry = asm.label();
+    let (no_entry, step) = (asm.label(), asm.label());
+    let homes = Homes::of(segments);
     let mut emitter = Emitter {
         asm,
+        homes,
+        own_homes: homes != Homes::common(),
+        step,
         labels,
         entries,
         stubs,
@@ -41,14 +46,13 @@ pub(crate) fn emit(
         no_entry,
         uses_lookup: false,
         float_is_on: false,
+        has_bmi2: std::is_x86_feature_detected!("bmi2"),
     };
     for (index, segment) in segments.iter().enumerate() {
         emitter.segment(segment, segments.get(index + 1).map(|next| next.offset));
     }
     emitter.cold();
-    let entries =
-        emitter.labels.iter().map(|(offset, label)| (*offset, emitter.asm.address_of(*label)));
-    let entries = entries.collect();
+    let entries = emitter.ways_in();
     (emitter.asm.finish(), entries)
 }
 
@@ -56,6 +60,8 @@ pub(crate) fn emit(
 enum Cold {
     /// Has the interpreter do an instruction, and goes on.
     Step { at: Label, op: Op, back: Label },
+    /// Does instructions that have a common look at the translations each with its own.
+    Singly { at: Label, ops: Vec<Op>, back: Label },
     /// Fewer steps are left than the segment at `offset` has.
     Budget { at: Label, offset: u16, steps: u8 },
     /// Goes to a target, giving back what the segment has behind the branch.
@@ -64,6 +70,11 @@ enum Cold {
 
 struct Emitter {
     asm: Asm,
+    homes: Homes,
+    /// They are not those that code has wherever it begins.
+    own_homes: bool,
+    /// The routine of a region with its own homes that has the interpreter do an instruction.
+    step: Label,
     /// Where the code of segments begins.
     labels: BTreeMap<u16, Label>,
     entries: u64,
@@ -74,6 +85,8 @@ struct Emitter {
     uses_lookup: bool,
     /// An instruction of this segment already marked the floating-point state as changed.
     float_is_on: bool,
+    /// The host has RORX.
+    has_bmi2: bool,
 }
 
 impl Emitter {
@@ -85,8 +98,15 @@ impl Emitter {
         self.asm.jump_if(Cond::Sign, at);
         self.cold.push(Cold::Budget { at, offset: segment.offset, steps });
         self.float_is_on = false;
-        for op in &segment.ops {
-            self.op(*op);
+        let mut ops = &segment.ops[..];
+        while let [op, rest @ ..] = ops {
+            match self.group(ops) {
+                0 => {
+                    self.op(*op);
+                    ops = rest;
+                }
+                len => ops = &ops[len..],
+            }
         }
         let last = segment.ops.last().expect("segments are not empty");
         if !last.code.ends_block() && next != Some(segment.end) {
@@ -121,7 +141,7 @@ impl Emitter {
         let (literal, behind) = (self.asm.label(), self.asm.label());
         if op.code.ends_block() {
             self.asm.lea_label(Reg::Rax, literal);
-            self.asm.call_to(self.stubs.step);
+            self.call_step();
             self.asm.place(literal);
             self.asm.data(&bytes(op));
             return;
@@ -144,7 +164,7 @@ impl Emitter {
             return;
         }
         let behind = (op.offset() + op.len()) as i32;
-        let to = home(op.rd).unwrap_or(scratch);
+        let to = self.home(op.rd).unwrap_or(scratch);
         self.asm.mov(Width::W64, to, hart(layout::PAGE_VA));
         self.asm.alu_imm(Alu::Add, Width::W64, to, behind);
         self.put(op.rd, to);
@@ -160,6 +180,7 @@ impl Emitter {
 
     /// Goes on at the address `rax`.
     fn lookup(&mut self) {
+        self.restore_homes();
         self.uses_lookup = true;
         let miss = self.no_entry;
         emit_lookup(&mut self.asm, miss);
@@ -184,7 +205,7 @@ impl Emitter {
     /// Compares the sources of a branch; returns the condition to ask for.
     fn compare(&mut self, op: &Op, cond: Cond) -> Cond {
         if op.rs2 == 0 {
-            match home(op.rs1) {
+            match self.home(op.rs1) {
                 Some(reg) => self.asm.test(Width::W64, reg),
                 None if op.rs1 == 0 => {
                     self.asm.mov_imm(Reg::Rax, 0);
@@ -195,7 +216,7 @@ impl Emitter {
             return cond;
         }
         let a = self.get(op.rs1, Reg::Rax);
-        let b = self.operand(op.rs2, Reg::Rcx);
+        let b = self.operand(op.rs2, Reg::Rdx);
         self.asm.alu(Alu::Cmp, Width::W64, a, b);
         cond
     }
@@ -206,6 +227,7 @@ impl Emitter {
             Target::Inside(offset) => match self.labels.get(&offset) {
                 Some(label) => self.asm.jump(*label),
                 None => {
+                    self.restore_homes();
                     self.asm.mov_imm(Reg::Rax, offset.into());
                     self.asm.jump_through(self.entries + u64::from(offset) * 4);
                 }
@@ -226,14 +248,20 @@ impl Emitter {
                     let literal = self.asm.label();
                     self.asm.place(at);
                     self.asm.lea_label(Reg::Rax, literal);
-                    self.asm.call_to(self.stubs.step);
+                    self.call_step();
                     self.asm.jump(back);
                     self.asm.place(literal);
                     self.asm.data(&bytes(&op));
                 }
+                Cold::Singly { at, ops, back } => {
+                    self.asm.place(at);
+                    ops.into_iter().for_each(|op| self.op(op));
+                    self.asm.jump(back);
+                }
                 Cold::Budget { at, offset, steps } => {
                     self.asm.place(at);
                     self.asm.alu_imm(Alu::Add, Width::W64, Reg::R14, steps.into());
+                    self.restore_homes();
                     self.asm.mov_imm(Reg::Rax, offset.into());
                     self.asm.jump_to(self.stubs.miss);
                 }
@@ -253,9 +281,46 @@ impl Emitter {
         }
     }
 
+    /// The register of the host that holds integer register `index`, if one does.
+    fn home(&self, index: u8) -> Option<Reg> {
+        self.homes.of_guest(index)
+    }
+
+    fn call_step(&mut self) {
+        if self.own_homes { self.asm.call(self.step) } else { self.asm.call_to(self.stubs.step) }
+    }
+
+    /// Moves registers of the guest to where code outside wants them.
+    fn restore_homes(&mut self) {
+        let (own, common) = (self.homes, Homes::common());
+        own.unlike(&common).for_each(|(guest, host)| self.asm.store(8, x(guest), host));
+        common.unlike(&own).for_each(|(guest, host)| self.asm.mov(Width::W64, host, x(guest)));
+    }
+
+    /// Where code outside enters, by offset.
+    fn ways_in(&mut self) -> Vec<(u16, u64)> {
+        let (own, common) = (self.homes, Homes::common());
+        let mut ways = Vec::new();
+        for (offset, label) in self.labels.clone() {
+            if !self.own_homes {
+                ways.push((offset, self.asm.address_of(label)));
+                continue;
+            }
+            ways.push((offset, self.asm.here()));
+            common.unlike(&own).for_each(|(guest, host)| self.asm.store(8, x(guest), host));
+            own.unlike(&common).for_each(|(guest, host)| self.asm.mov(Width::W64, host, x(guest)));
+            self.asm.jump(label);
+        }
+        if self.own_homes {
+            self.asm.place(self.step);
+            emit_step(&mut self.asm, own, self.stubs.elsewhere);
+        }
+        ways
+    }
+
     /// Integer register `index`, in a register: its own or `scratch`.
     fn get(&mut self, index: u8, scratch: Reg) -> Reg {
-        match home(index) {
+        match self.home(index) {
             Some(reg) => reg,
             None if index == 0 => {
                 self.asm.mov_imm(scratch, 0);
@@ -270,7 +335,7 @@ impl Emitter {
 
     /// Integer register `index`, as a second operand; `scratch` may be used for it.
     fn operand(&mut self, index: u8, scratch: Reg) -> Rm {
-        match home(index) {
+        match self.home(index) {
             Some(reg) => reg.into(),
             None if index == 0 => self.get(0, scratch).into(),
             None => x(index).into(),
@@ -279,7 +344,7 @@ impl Emitter {
 
     /// Copies integer register `index`.
     fn copy(&mut self, to: Reg, index: u8) {
-        match home(index) {
+        match self.home(index) {
             Some(reg) if reg == to => {}
             Some(reg) => self.asm.mov(Width::W64, to, reg),
             None => {
@@ -290,23 +355,18 @@ impl Emitter {
 
     /// Where a result for `index` is computed.
     fn result(&self, index: u8) -> Reg {
-        home(index).unwrap_or(Reg::Rax)
+        self.home(index).unwrap_or(Reg::Rax)
     }
 
     /// Writes a result that is not in its place yet.
     fn put(&mut self, index: u8, from: Reg) {
-        match home(index) {
+        match self.home(index) {
             Some(reg) if reg == from => {}
             Some(reg) => self.asm.mov(Width::W64, reg, from),
             None if index == DISCARD => {}
             None => self.asm.store(8, x(index), from),
         }
     }
-}
-
-/// The register of the host that holds integer register `index`, if one does.
-fn home(index: u8) -> Option<Reg> {
-    HOMES.iter().find(|(guest, _)| *guest == index).map(|(_, reg)| *reg)
 }
 
 /// Where a segment goes on that ends at `end`.

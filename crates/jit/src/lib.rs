@@ -13,6 +13,8 @@ mod compiler;
 #[cfg(all(unix, target_arch = "x86_64"))]
 mod emit;
 #[cfg(all(unix, target_arch = "x86_64"))]
+mod homes;
+#[cfg(all(unix, target_arch = "x86_64"))]
 mod memory;
 mod region;
 #[cfg(all(unix, target_arch = "x86_64"))]

@@ -80,9 +80,7 @@ impl CodeMemory {
         let keep = code_used.next_multiple_of(4096).min(self.code_bytes);
         let code = self.writable.wrapping_add(keep).cast::<c_void>();
         // SAFETY: our own mapping; nobody uses what is forgotten.
-        let _ = unsafe {
-            rustix::mm::madvise(code, self.code_bytes - keep, Advice::LinuxRemove)
-        };
+        let _ = unsafe { rustix::mm::madvise(code, self.code_bytes - keep, Advice::LinuxRemove) };
         let tables = self.table(0).cast::<c_void>();
         // SAFETY: as above.
         let _ = unsafe { rustix::mm::madvise(tables, self.table_bytes, Advice::LinuxDontNeed) };

@@ -3,27 +3,13 @@
 //!
 //! Registers, while compiled code runs: `rbp` is near the hart, `r14` counts the steps left, `r15`
 //! points at the data translations that apply, `rax`, `rcx` and `rdx` are free, and the rest hold
-//! the guest's most used registers ([`HOMES`]), everywhere the same ones: going from region to
-//! region moves nothing. The others stay in the hart. `rsp` is eight bytes off a multiple of 16,
+//! the guest's registers ([`Homes`]). The others stay in the hart. `rsp` is eight bytes off a multiple of 16,
 //! so that it is right for a call out of a routine.
 
 use stackvm_riscv::native::{answer, layout};
 
-use crate::asm::{Alu, Asm, Cond, Mem, Reg, Shift, Width};
-
-/// Where registers of the guest live. The eight that compressed instructions can name, and the
-/// stack pointer.
-pub(crate) const HOMES: [(u8, Reg); 9] = [
-    (2, Reg::Rbx),
-    (8, Reg::Rsi),
-    (9, Reg::Rdi),
-    (10, Reg::R8),
-    (11, Reg::R9),
-    (12, Reg::R10),
-    (13, Reg::R11),
-    (14, Reg::R12),
-    (15, Reg::R13),
-];
+use crate::asm::{Alu, Asm, Cond, Label, Mem, Reg, Shift, Width};
+use crate::homes::Homes;
 
 /// From the hart to where `rbp` points, so that all registers are within a byte's displacement.
 const BIAS: i32 = layout::X as i32 + 128;
@@ -45,6 +31,9 @@ pub(crate) struct Stubs {
     pub(crate) start: u64,
     /// Has the interpreter do the op that `rax` points at; returns if the code goes on behind it.
     pub(crate) step: u64,
+    /// Where such a routine goes if the code does not go on: its caller's address is on the stack,
+    /// the answer in `eax`, all registers of the guest in the hart.
+    pub(crate) elsewhere: u64,
     /// Goes on at the offset `eax` of the page, which is not compiled: leaves.
     pub(crate) miss: u64,
     /// Goes on at the address `rax`.
@@ -62,7 +51,7 @@ pub(crate) fn emit(asm: &mut Asm) -> Stubs {
     asm.place(leave_at_rax);
     asm.store(8, hart(layout::PC), Reg::Rax);
     asm.place(out);
-    HOMES.iter().for_each(|(guest, host)| asm.store(8, x(*guest), *host));
+    spill(asm, Homes::common());
     asm.store(8, hart(layout::LEFT), Reg::R14);
     asm.place(spilled);
     CALLEE_SAVED.iter().rev().for_each(|reg| asm.pop(*reg));
@@ -71,27 +60,46 @@ pub(crate) fn emit(asm: &mut Asm) -> Stubs {
     let lookup = asm.here();
     emit_lookup(asm, leave_at_rax);
 
-    let step = asm.here();
-    let other = asm.label();
-    HOMES.iter().for_each(|(guest, host)| asm.store(8, x(*guest), *host));
-    asm.store(8, hart(layout::LEFT), Reg::R14);
-    asm.mov(Width::W64, Reg::Rsi, Reg::Rax);
-    asm.mov(Width::W64, Reg::Rdi, hart(layout::RUNNER));
-    asm.call_rm(hart(layout::STEP));
-    HOMES.iter().for_each(|(guest, host)| asm.mov(Width::W64, *host, x(*guest)));
-    asm.mov(Width::W64, Reg::R14, hart(layout::LEFT));
-    asm.test(Width::W32, Reg::Rax);
-    asm.jump_if(Cond::NotEqual, other);
-    asm.ret();
-    asm.place(other);
+    let (elsewhere, homes) = (asm.here(), Homes::common());
     // Nobody returns to the caller.
     asm.pop(Reg::Rcx);
     asm.alu_imm(Alu::Cmp, Width::W32, Reg::Rax, answer::GOTO as i32);
     asm.jump_if(Cond::NotEqual, spilled);
+    fill(asm, homes);
+    asm.mov(Width::W64, Reg::R14, hart(layout::LEFT));
     asm.mov(Width::W64, Reg::R15, hart(layout::DATA));
     asm.mov(Width::W64, Reg::Rax, hart(layout::PC));
     asm.jump_to(lookup);
-    Stubs { start, step, miss, lookup }
+
+    let step = asm.here();
+    emit_step(asm, homes, elsewhere);
+    Stubs { start, step, elsewhere, miss, lookup }
+}
+
+/// The routine that has the interpreter do the op that `rax` points at, for code with these homes.
+pub(crate) fn emit_step(asm: &mut Asm, homes: Homes, elsewhere: u64) {
+    let other = asm.label();
+    spill(asm, homes);
+    asm.store(8, hart(layout::LEFT), Reg::R14);
+    asm.mov(Width::W64, Reg::Rsi, Reg::Rax);
+    asm.mov(Width::W64, Reg::Rdi, hart(layout::RUNNER));
+    asm.call_rm(hart(layout::STEP));
+    asm.test(Width::W32, Reg::Rax);
+    asm.jump_if(Cond::NotEqual, other);
+    fill(asm, homes);
+    asm.ret();
+    asm.place(other);
+    asm.jump_to(elsewhere);
+}
+
+/// Copies registers of the guest to the hart.
+fn spill(asm: &mut Asm, homes: Homes) {
+    homes.iter().for_each(|(guest, host)| asm.store(8, x(guest), host));
+}
+
+/// Copies registers of the guest from the hart.
+fn fill(asm: &mut Asm, homes: Homes) {
+    homes.iter().for_each(|(guest, host)| asm.mov(Width::W64, host, x(guest)));
 }
 
 /// What the caller of [`Stubs::start`] wants back.
@@ -104,13 +112,13 @@ fn emit_start(asm: &mut Asm) -> u64 {
     asm.lea(Width::W64, Reg::Rbp, Mem::at(Reg::Rdi, BIAS));
     asm.mov(Width::W64, Reg::R14, hart(layout::LEFT));
     asm.mov(Width::W64, Reg::R15, hart(layout::DATA));
-    HOMES.iter().for_each(|(guest, host)| asm.mov(Width::W64, *host, x(*guest)));
+    fill(asm, Homes::common());
     asm.jump_rm(Reg::Rax);
     start
 }
 
 /// Goes on at the address `rax`, or to `miss` with it.
-pub(crate) fn emit_lookup(asm: &mut Asm, miss: crate::asm::Label) {
+pub(crate) fn emit_lookup(asm: &mut Asm, miss: Label) {
     asm.mov(Width::W32, Reg::Rcx, Reg::Rax);
     asm.shift_imm(Shift::Shr, Width::W32, Reg::Rcx, layout::FETCH_SHIFT);
     asm.alu_imm(Alu::And, Width::W32, Reg::Rcx, layout::FETCH_MASK as i32);

@@ -94,7 +94,8 @@ impl<B: Bus> Runner<'_, B> {
         let Some(page) = ram_page(pa, self.bus.ram_pages()) else { return Ok(None) };
         let host = self.bus.page(page);
         if Engine::page_is_uniform(self.hart, pa, Access::Load) {
-            self.engine.note_cached(page);
+            let place = self.engine.tlbs[self.index].place(context, va);
+            self.engine.note_cached(page, self.index, place);
             self.engine.tlbs[self.index].tables(context).insert_read(va, host);
         }
         // SAFETY: an offset into the page.
@@ -116,7 +117,8 @@ impl<B: Bus> Runner<'_, B> {
         }
         let host = self.engine.page_mut(self.bus, page);
         if Engine::page_is_uniform(self.hart, pa, Access::Store) {
-            self.engine.note_cached(page);
+            let place = self.engine.tlbs[self.index].place(context, va);
+            self.engine.note_cached(page, self.index, place);
             self.engine.tlbs[self.index].tables(context).insert_write(va, host);
         }
         // SAFETY: an offset into the page.

@@ -94,6 +94,8 @@ pub(crate) enum After {
     Nothing,
     /// Translations or permissions may have changed.
     Translation,
+    /// Another address space applies.
+    AddressSpace,
     /// A timer moved: the machine must look at its deadlines.
     Timer,
 }
@@ -336,7 +338,7 @@ impl Hart {
                 let new = c.legal_satp(value);
                 if new != c.satp {
                     c.satp = new;
-                    return After::Translation;
+                    return After::AddressSpace;
                 }
             }
         }

@@ -13,7 +13,7 @@ use crate::bus::{Bus, PAGE_BYTES, RamPage};
 use crate::hart::{Hart, RESERVATION_LINE_BYTES};
 use crate::mmu::ram_page;
 use crate::native::{Compiler, EntryTable, Source};
-use crate::tlb::Tlb;
+use crate::tlb::{Place, Tlb};
 
 /// Why a page is watched. Only pages without a watch have entries for writing in a TLB.
 pub(crate) mod page_flag {
@@ -34,6 +34,9 @@ pub(crate) mod page_flag {
 /// Slow stores that change no translation after which a table page is taken for ordinary memory.
 const TABLE_STORES_MAX: u8 = 64;
 
+/// In [`Engine::places`]: at more than one place.
+const MANY_PLACES: u32 = u32::MAX;
+
 /// Why a store happens.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum StoreKind {
@@ -49,6 +52,9 @@ pub struct Engine {
     pub(crate) blocks: Blocks,
     pub(crate) compiler: Option<Box<dyn Compiler>>,
     flags: Vec<u8>,
+    /// For each page that is cached, where the TLBs have it: a hart, counted from 1, and a
+    /// [`Place`], or [`MANY_PLACES`].
+    places: Vec<u32>,
     /// Slow stores to each table page since it was last watched.
     table_stores: Vec<u8>,
     /// Lines that harts whose turn is over hold reservations in, and those broken meanwhile.
@@ -80,6 +86,7 @@ impl Engine {
             blocks: Blocks::new(ram_pages),
             compiler: None,
             flags: vec![0; ram_pages as usize],
+            places: vec![0; ram_pages as usize],
             table_stores: vec![0; ram_pages as usize],
             reserved_lines: vec![None; harts],
             leave_block: false,
@@ -182,8 +189,27 @@ impl Engine {
         self.flags[page.0 as usize] & page_flag::WATCHED != 0
     }
 
-    pub(crate) fn note_cached(&mut self, page: RamPage) {
-        self.flags[page.0 as usize] |= page_flag::CACHED;
+    /// Notes that the TLB of hart `index` is about to have an entry for `page` at a place.
+    pub(crate) fn note_cached(&mut self, page: RamPage, index: usize, place: Place) {
+        let at = 1 + (index as u32) << 16 | u32::from(place.0);
+        let (flags, places) = (&mut self.flags[page.0 as usize], &mut self.places[page.0 as usize]);
+        if *flags & page_flag::CACHED == 0 {
+            *flags |= page_flag::CACHED;
+            *places = at;
+        } else if *places != at {
+            *places = MANY_PLACES;
+        }
+    }
+
+    /// Has `evict` drop what the TLBs have of a page that is cached.
+    fn evict(&mut self, page: RamPage, evict: impl Fn(&mut Tlb, Option<Place>)) {
+        let places = self.places[page.0 as usize];
+        if places == MANY_PLACES {
+            self.tlbs.iter_mut().for_each(|tlb| evict(tlb, None));
+        } else {
+            let index = (places >> 16) as usize - 1;
+            evict(&mut self.tlbs[index], Some(Place(places as u16)));
+        }
     }
 
     /// Has stores to a page take the slow path from now on.
@@ -199,7 +225,7 @@ impl Engine {
         }
         if evict {
             let host = bus.page(page) as u64;
-            self.tlbs.iter_mut().for_each(|tlb| tlb.evict_write(host));
+            self.evict(page, |tlb, place| tlb.evict_write(host, place));
         }
     }
 
@@ -213,7 +239,7 @@ impl Engine {
         let host = bus.page_mut(page);
         if before != host as u64 {
             *flags &= !page_flag::CACHED;
-            self.tlbs.iter_mut().for_each(|tlb| tlb.evict(before));
+            self.evict(page, |tlb, place| tlb.evict(before, place));
         }
         host
     }

@@ -65,6 +65,7 @@ impl Engine {
     /// [`Hart::set_lines`] left them.
     pub fn run<B: Bus>(&mut self, index: usize, hart: &mut Hart, bus: &mut B, turn: Turn) -> Exit {
         self.reported.clear();
+        self.tlbs[index].switch(hart.csr.satp);
         let left = i64::try_from(turn.steps).expect("a turn is far shorter than 2^63 steps");
         let start_steps = hart.steps;
         let mut runner =

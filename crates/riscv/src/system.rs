@@ -116,6 +116,9 @@ impl<B: Bus> Runner<'_, B> {
             match self.hart.csr_write(number, new, retired).ok()? {
                 After::Nothing => {}
                 After::Translation => self.engine.flush_translations(),
+                After::AddressSpace => {
+                    self.engine.tlbs[self.index].switch(self.hart.csr.satp);
+                }
                 After::Timer => self.exit = Some(Exit::Devices),
             }
         }

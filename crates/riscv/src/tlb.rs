@@ -4,6 +4,8 @@
 //! that promise by dropping entries whenever the page tables, protections or host addresses that
 //! they were made from change, so SFENCE.VMA has nothing left to do.
 
+#![expect(unsafe_code, reason = "the tables in use are at hand by address")]
+
 use crate::blocks::CodePage;
 use crate::bus::PAGE_BYTES;
 use crate::native::EntryTable;
@@ -11,8 +13,14 @@ use crate::native::EntryTable;
 /// Entries of each table; direct-mapped.
 pub(crate) const DATA_ENTRIES: usize = 1024;
 pub(crate) const FETCH_ENTRIES: usize = 256;
-/// A tag no address has.
+/// A tag no address of code has.
 const NO_TAG: u64 = u64::MAX;
+
+/// A tag of data entry `index` that no address has: of a page whose place is another. Compiled code
+/// takes any address for a hit that is within a page of the tag.
+fn no_data_tag(index: usize) -> u64 {
+    (index as u64 ^ 1) * PAGE_BYTES
+}
 
 /// A page of data. Hit if `addr & (!0xfff | (size - 1)) == tag`, which also catches misalignment.
 #[derive(Clone, Copy)]
@@ -53,80 +61,218 @@ pub(crate) struct Tables {
     pub(crate) read: [DataEntry; DATA_ENTRIES],
     pub(crate) write: [DataEntry; DATA_ENTRIES],
     pub(crate) fetch: [FetchEntry; FETCH_ENTRIES],
-    used: bool,
+    /// Which entries were filled since the last flush, if those are few: of reading, writing and
+    /// fetching one behind the other.
+    filled: Vec<u16>,
+}
+
+/// Entries that are flushed one by one; if more were filled, all are.
+const FILLED_MAX: usize = 192;
+const FIRST_WRITE: usize = DATA_ENTRIES;
+const FIRST_FETCH: usize = 2 * DATA_ENTRIES;
+
+/// Most address spaces of a hart whose translations are kept beside each other.
+const SPACES_MAX: usize = 8;
+
+/// Translations under one value of `satp`.
+struct Space {
+    satp: u64,
+    /// Made when first asked for.
+    contexts: [Option<Box<Tables>>; CONTEXTS],
 }
 
 /// All translations of one hart.
+///
+/// Those of several address spaces, ASID and root table both, are kept: switching to and fro
+/// forgets nothing.
 pub(crate) struct Tlb {
-    contexts: Vec<Tables>,
+    spaces: Vec<Space>,
+    current: usize,
+    /// Its tables, as far as they are made.
+    tables: [*mut Tables; CONTEXTS],
+    /// Whose turn it is to make room.
+    victim: usize,
 }
+
+/// Which data entries: those at one place of the tables of one context of one space.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Place(pub(crate) u16);
 
 impl Tlb {
     pub(crate) fn new() -> Self {
-        let no_data = DataEntry { tag: NO_TAG, addend: 0 };
+        Tlb {
+            spaces: vec![Space { satp: 0, contexts: [const { None }; CONTEXTS] }],
+            current: 0,
+            tables: [std::ptr::null_mut(); CONTEXTS],
+            victim: 0,
+        }
+    }
+
+    pub(crate) fn tables(&mut self, context: Context) -> &mut Tables {
+        let mut tables = self.tables[context as usize];
+        if tables.is_null() {
+            tables = self.make_tables(context);
+        }
+        // SAFETY: the current space's tables live until the space is no longer current.
+        unsafe { &mut *tables }
+    }
+
+    #[cold]
+    fn make_tables(&mut self, context: Context) -> *mut Tables {
+        let tables = &mut self.spaces[self.current].contexts[context as usize];
+        let tables: *mut Tables = &raw mut **tables.get_or_insert_with(Tables::new);
+        self.tables[context as usize] = tables;
+        tables
+    }
+
+    /// Goes to the address space of a value of `satp`.
+    pub(crate) fn switch(&mut self, satp: u64) {
+        if self.spaces[self.current].satp == satp {
+            return;
+        }
+        self.current = match self.spaces.iter().position(|space| space.satp == satp) {
+            Some(known) => known,
+            None if self.spaces.len() < SPACES_MAX => {
+                self.spaces.push(Space { satp, contexts: [const { None }; CONTEXTS] });
+                self.spaces.len() - 1
+            }
+            None => {
+                self.victim = (self.victim + 1) % SPACES_MAX;
+                let space = &mut self.spaces[self.victim];
+                space.contexts.iter_mut().flatten().for_each(|tables| tables.flush());
+                space.satp = satp;
+                self.victim
+            }
+        };
+        let contexts = self.spaces[self.current].contexts.each_mut();
+        self.tables = contexts.map(|tables| match tables {
+            Some(tables) => &raw mut **tables,
+            None => std::ptr::null_mut(),
+        });
+    }
+
+    /// Forgets everything.
+    pub(crate) fn flush(&mut self) {
+        self.all().for_each(Tables::flush);
+    }
+
+    /// Has the entries for fetching from `page` lead to `entries`.
+    pub(crate) fn set_entries(&mut self, page: *mut CodePage, entries: *const EntryTable) {
+        for tables in self.all().filter(|t| t.is_used()) {
+            tables.fetch.iter_mut().filter(|e| e.page == page).for_each(|e| e.entries = entries);
+        }
+    }
+
+    /// The place of the data entries for `va`.
+    pub(crate) fn place(&self, context: Context, va: u64) -> Place {
+        let tables = self.current * CONTEXTS + context as usize;
+        Place((tables * DATA_ENTRIES + Tables::data_index(va)) as u16)
+    }
+
+    /// Forgets the entries for writing that lead to the page at `host`; they are nowhere but at
+    /// `place`, if that is known.
+    pub(crate) fn evict_write(&mut self, host: u64, place: Option<Place>) {
+        self.evict_from(host, place, |tables| [&mut tables.write[..], &mut []]);
+    }
+
+    /// As [`Tlb::evict_write`], of all data entries.
+    pub(crate) fn evict(&mut self, host: u64, place: Option<Place>) {
+        self.evict_from(host, place, |tables| [&mut tables.write[..], &mut tables.read[..]]);
+    }
+
+    fn evict_from(
+        &mut self,
+        host: u64,
+        place: Option<Place>,
+        which: impl Fn(&mut Tables) -> [&mut [DataEntry]; 2],
+    ) {
+        let Some(Place(place)) = place else {
+            for tables in self.all().filter(|t| t.is_used()) {
+                which(tables).into_iter().for_each(|entries| evict(entries, host, 0));
+            }
+            return;
+        };
+        let (tables, index) =
+            (usize::from(place) / DATA_ENTRIES, usize::from(place) % DATA_ENTRIES);
+        let space = self.spaces.get_mut(tables / CONTEXTS);
+        if let Some(tables) = space.and_then(|s| s.contexts[tables % CONTEXTS].as_mut()) {
+            for entries in which(tables) {
+                let end = (index + 1).min(entries.len());
+                evict(&mut entries[index.min(end)..end], host, index);
+            }
+        }
+    }
+
+    fn all(&mut self) -> impl Iterator<Item = &mut Tables> {
+        self.spaces
+            .iter_mut()
+            .flat_map(|space| space.contexts.iter_mut().flatten())
+            .map(|t| &mut **t)
+    }
+}
+
+/// `first` is the index of the first of `entries`.
+fn evict(entries: &mut [DataEntry], host: u64, first: usize) {
+    for (index, e) in entries.iter_mut().enumerate() {
+        if e.addend.wrapping_add(e.tag) == host {
+            e.tag = no_data_tag(first + index);
+        }
+    }
+}
+
+const _: () = assert!(SPACES_MAX * CONTEXTS * DATA_ENTRIES <= 1 << 16);
+
+impl Tables {
+    /// Out of line: it needs much stack.
+    #[cold]
+    #[inline(never)]
+    fn new() -> Box<Tables> {
         let no_fetch = FetchEntry {
             tag: NO_TAG,
             page: std::ptr::null_mut(),
             entries: std::ptr::null(),
             _pad: 0,
         };
-        let contexts = (0..CONTEXTS)
-            .map(|_| Tables {
-                read: [no_data; DATA_ENTRIES],
-                write: [no_data; DATA_ENTRIES],
-                fetch: [no_fetch; FETCH_ENTRIES],
-                used: false,
-            })
-            .collect();
-        Tlb { contexts }
+        let no_data = std::array::from_fn(|index| DataEntry { tag: no_data_tag(index), addend: 0 });
+        Box::new(Tables {
+            read: no_data,
+            write: no_data,
+            fetch: [no_fetch; FETCH_ENTRIES],
+            filled: Vec::with_capacity(FILLED_MAX + 1),
+        })
     }
 
-    pub(crate) fn tables(&mut self, context: Context) -> &mut Tables {
-        &mut self.contexts[context as usize]
+    fn flush(&mut self) {
+        if self.filled.len() <= FILLED_MAX {
+            for at in self.filled.drain(..).map(usize::from) {
+                match at {
+                    0..FIRST_WRITE => self.read[at].tag = no_data_tag(at),
+                    FIRST_WRITE..FIRST_FETCH => {
+                        self.write[at - FIRST_WRITE].tag = no_data_tag(at - FIRST_WRITE);
+                    }
+                    _ => self.fetch[at - FIRST_FETCH].tag = NO_TAG,
+                }
+            }
+            return;
+        }
+        for (index, (read, write)) in self.read.iter_mut().zip(&mut self.write).enumerate() {
+            read.tag = no_data_tag(index);
+            write.tag = no_data_tag(index);
+        }
+        self.fetch.iter_mut().for_each(|e| e.tag = NO_TAG);
+        self.filled.clear();
     }
 
-    /// Forgets everything.
-    pub(crate) fn flush(&mut self) {
-        for tables in self.contexts.iter_mut().filter(|t| t.used) {
-            tables.read.iter_mut().for_each(|e| e.tag = NO_TAG);
-            tables.write.iter_mut().for_each(|e| e.tag = NO_TAG);
-            tables.fetch.iter_mut().for_each(|e| e.tag = NO_TAG);
-            tables.used = false;
+    fn note_filled(&mut self, at: usize) {
+        if self.filled.len() <= FILLED_MAX {
+            self.filled.push(at as u16);
         }
     }
 
-    /// Has the entries for fetching from `page` lead to `entries`.
-    pub(crate) fn set_entries(&mut self, page: *mut CodePage, entries: *const EntryTable) {
-        for tables in self.contexts.iter_mut().filter(|t| t.used) {
-            tables.fetch.iter_mut().filter(|e| e.page == page).for_each(|e| e.entries = entries);
-        }
+    fn is_used(&self) -> bool {
+        !self.filled.is_empty()
     }
 
-    /// Forgets the entries for writing that lead to the page at `host`.
-    pub(crate) fn evict_write(&mut self, host: u64) {
-        for tables in self.contexts.iter_mut().filter(|t| t.used) {
-            evict(&mut tables.write, host);
-        }
-    }
-
-    /// Forgets all data entries that lead to the page at `host`.
-    pub(crate) fn evict(&mut self, host: u64) {
-        for tables in self.contexts.iter_mut().filter(|t| t.used) {
-            evict(&mut tables.read, host);
-            evict(&mut tables.write, host);
-        }
-    }
-}
-
-fn evict(entries: &mut [DataEntry], host: u64) {
-    for e in entries {
-        if e.addend.wrapping_add(e.tag) == host {
-            e.tag = NO_TAG;
-        }
-    }
-}
-
-impl Tables {
     pub(crate) fn data_index(va: u64) -> usize {
         (va / PAGE_BYTES) as usize % DATA_ENTRIES
     }
@@ -136,12 +282,12 @@ impl Tables {
     }
 
     pub(crate) fn insert_read(&mut self, va: u64, host: *const u8) {
-        self.used = true;
+        self.note_filled(Self::data_index(va));
         self.read[Self::data_index(va)] = entry(va, host as u64);
     }
 
     pub(crate) fn insert_write(&mut self, va: u64, host: *mut u8) {
-        self.used = true;
+        self.note_filled(FIRST_WRITE + Self::data_index(va));
         self.write[Self::data_index(va)] = entry(va, host as u64);
     }
 
@@ -151,7 +297,7 @@ impl Tables {
         page: *mut CodePage,
         entries: *const EntryTable,
     ) {
-        self.used = true;
+        self.note_filled(FIRST_FETCH + Self::fetch_index(va));
         let tag = va & !(PAGE_BYTES - 1);
         self.fetch[Self::fetch_index(va)] = FetchEntry { tag, page, entries, _pad: 0 };
     }

@@ -2,9 +2,13 @@
 
 use stackvm_riscv::native::{Code, Op, layout};
 
-use super::{Emitter, home};
+use super::{Cold, Emitter};
 use crate::asm::{Alu, Cond, Extend, Label, Mem, Reg, Shift, Width};
+use crate::stubs;
 use Width::{W32, W64};
+
+/// Furthest that accesses with one look at the translations are apart.
+const GROUP_BYTES_MAX: i32 = 1024;
 
 /// What an access is for, and so which translations it takes.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -13,44 +17,197 @@ pub(super) enum Kind {
     Write,
 }
 
+/// A load or store of an integer register.
+#[derive(Clone, Copy)]
+struct Access {
+    kind: Kind,
+    bytes: u8,
+    extend: Extend,
+}
+
+impl Access {
+    fn of(code: Code) -> Option<Access> {
+        use Code::*;
+        let (kind, bytes, extend) = match code {
+            Lb => (Kind::Read, 1, Extend::S8),
+            Lh => (Kind::Read, 2, Extend::S16),
+            Lw => (Kind::Read, 4, Extend::S32),
+            Ld => (Kind::Read, 8, Extend::Full),
+            Lbu => (Kind::Read, 1, Extend::Z8),
+            Lhu => (Kind::Read, 2, Extend::Z16),
+            Lwu => (Kind::Read, 4, Extend::Z32),
+            Sb => (Kind::Write, 1, Extend::Full),
+            Sh => (Kind::Write, 2, Extend::Full),
+            Sw => (Kind::Write, 4, Extend::Full),
+            Sd => (Kind::Write, 8, Extend::Full),
+            _ => return None,
+        };
+        Some(Access { kind, bytes, extend })
+    }
+}
+
+/// Accesses through one register that are near each other.
+struct Group {
+    /// To write if any of them writes: who may write a page may read it.
+    kind: Kind,
+    /// The least displacement.
+    first: i32,
+    /// From there to behind the last byte.
+    bytes: i32,
+    /// Instructions from the first access to the last.
+    len: usize,
+}
+
+impl Group {
+    /// The accesses through the base register of `ops[0]`, as far as nothing between them needs
+    /// `rcx` or changes the base; none if there is but one.
+    fn begin(ops: &[Op]) -> Option<Group> {
+        let base = ops[0].rs1;
+        let first = Access::of(ops[0].code).filter(|_| base != 0)?;
+        let end = |op: &Op, access: Access| op.imm + i32::from(access.bytes);
+        let mut group =
+            Group { kind: first.kind, first: ops[0].imm, bytes: 0, len: 0 };
+        let (mut last, mut count) = (end(&ops[0], first), 0);
+        for (index, op) in ops.iter().enumerate() {
+            let Some(access) = Access::of(op.code) else {
+                if keeps_rcx(op.code) && op.rd != base { continue } else { break }
+            };
+            let (from, to) = (group.first.min(op.imm), last.max(end(op, access)));
+            if op.rs1 != base || to - from > GROUP_BYTES_MAX {
+                break;
+            }
+            (group.first, last) = (from, to);
+            if access.kind == Kind::Write {
+                group.kind = Kind::Write;
+            }
+            group.len = index + 1;
+            count += 1;
+            if access.kind == Kind::Read && op.rd == base {
+                break;
+            }
+        }
+        group.bytes = last - group.first;
+        (count > 1).then_some(group)
+    }
+}
+
+/// Whether the emitted code leaves `rcx` alone and goes on behind.
+fn keeps_rcx(code: Code) -> bool {
+    use Code::*;
+    matches!(
+        code,
+        Lui | Auipc
+            | Addi
+            | Addiw
+            | Xori
+            | Ori
+            | Andi
+            | Slti
+            | Sltiu
+            | Slli
+            | Srli
+            | Srai
+            | Slliw
+            | Srliw
+            | Sraiw
+            | Add
+            | Addw
+            | Sub
+            | Subw
+            | Xor
+            | Or
+            | And
+            | Slt
+            | Sltu
+            | Mul
+            | Mulw
+            | Beq
+            | Bne
+            | Blt
+            | Bge
+            | Bltu
+            | Bgeu
+    )
+}
+
 impl Emitter {
     /// Emits an access of integer registers; false if it is none of those that are emitted.
     pub(super) fn access(&mut self, op: &Op) -> bool {
         use Code::*;
         match op.code {
-            Lb => self.load(op, 1, Extend::S8),
-            Lh => self.load(op, 2, Extend::S16),
-            Lw => self.load(op, 4, Extend::S32),
-            Ld => self.load(op, 8, Extend::Full),
-            Lbu => self.load(op, 1, Extend::Z8),
-            Lhu => self.load(op, 2, Extend::Z16),
-            Lwu => self.load(op, 4, Extend::Z32),
-            Sb => self.store(op, 1),
-            Sh => self.store(op, 2),
-            Sw => self.store(op, 4),
-            Sd => self.store(op, 8),
-            AmoW => return self.amo(op, 4),
-            AmoD => return self.amo(op, 8),
-            _ => return false,
+            AmoW => self.amo(op, 4),
+            AmoD => self.amo(op, 8),
+            _ => {
+                let Some(access) = Access::of(op.code) else { return false };
+                let (slow, back) = self.slow(op);
+                let at = self.translate(op, op.imm, access.bytes, access.kind, slow);
+                self.transfer(op, access, at);
+                self.asm.place(back);
+                true
+            }
         }
-        true
     }
 
-    fn load(&mut self, op: &Op, bytes: u8, extend: Extend) {
-        let (slow, back) = self.slow(op);
-        let from = self.translate(op, op.imm, bytes, Kind::Read, slow);
-        let to = self.result(op.rd);
-        self.asm.load(extend, to, from);
-        self.put(op.rd, to);
-        self.asm.place(back);
+    /// Loads from, or stores to, memory of the host.
+    fn transfer(&mut self, op: &Op, access: Access, at: Mem) {
+        match access.kind {
+            Kind::Read => {
+                let to = self.result(op.rd);
+                self.asm.load(access.extend, to, at);
+                self.put(op.rd, to);
+            }
+            Kind::Write => {
+                let value = self.get(op.rs2, Reg::Rdx);
+                self.asm.store(access.bytes, at, value);
+            }
+        }
     }
 
-    fn store(&mut self, op: &Op, bytes: u8) {
-        let (slow, back) = self.slow(op);
-        let to = self.translate(op, op.imm, bytes, Kind::Write, slow);
-        let value = self.get(op.rs2, Reg::Rdx);
-        self.asm.store(bytes, to, value);
+    /// Emits the accesses through one register that `ops` begins with, and what is between them,
+    /// with one look at the translations; returns how many ops that were, 0 if it is not worth it.
+    pub(super) fn group(&mut self, ops: &[Op]) -> usize {
+        let Some(group) = Group::begin(ops) else { return 0 };
+        let (at, back) = (self.asm.label(), self.asm.label());
+        let base = self.get(ops[0].rs1, Reg::Rax);
+        self.asm.lea(W64, Reg::Rax, Mem::at(base, group.first));
+        let table = if group.kind == Kind::Write { layout::WRITE } else { 0 };
+        let field = |field| Mem::indexed(Reg::R15, Reg::Rcx, 0, (table + field) as i32);
+        self.data_index(Reg::Rax);
+        self.asm.mov(W64, Reg::Rdx, Reg::Rax);
+        self.asm.alu(Alu::Xor, W64, Reg::Rdx, field(layout::TAG));
+        self.asm.alu_imm(Alu::Cmp, W64, Reg::Rdx, 4096 - group.bytes);
+        self.asm.jump_if(Cond::Above, at);
+        self.asm.mov(W64, Reg::Rcx, field(layout::ADDEND));
+        let homeless = self.home(ops[0].rs1).is_none();
+        if homeless {
+            // The host's address of what the register points at.
+            self.asm.alu(Alu::Add, W64, Reg::Rcx, stubs::x(ops[0].rs1));
+        }
+        for op in &ops[..group.len] {
+            match Access::of(op.code) {
+                Some(access) if homeless => {
+                    self.transfer(op, access, Mem::at(Reg::Rcx, op.imm));
+                }
+                Some(access) => {
+                    self.transfer(op, access, Mem::indexed(Reg::Rcx, base, 0, op.imm));
+                }
+                None => self.op(*op),
+            }
+        }
         self.asm.place(back);
+        self.cold.push(Cold::Singly { at, ops: ops[..group.len].to_vec(), back });
+        group.len
+    }
+
+    /// `rcx` is where the entry for the address `va` is among the data entries.
+    fn data_index(&mut self, va: Reg) {
+        if self.has_bmi2 {
+            self.asm.rorx(Reg::Rcx, va, layout::DATA_SHIFT);
+        } else {
+            self.asm.mov(W32, Reg::Rcx, va);
+            self.asm.shift_imm(Shift::Shr, W32, Reg::Rcx, layout::DATA_SHIFT);
+        }
+        self.asm.alu_imm(Alu::And, W32, Reg::Rcx, layout::DATA_MASK as i32);
     }
 
     /// The memory at `rs1 + imm`, of so many bytes, through the translations; goes to `slow` where
@@ -64,7 +221,7 @@ impl Emitter {
         kind: Kind,
         slow: Label,
     ) -> Mem {
-        let va = match home(op.rs1) {
+        let va = match self.home(op.rs1) {
             Some(reg) if imm == 0 => reg,
             _ => {
                 let base = self.get(op.rs1, Reg::Rax);
@@ -76,9 +233,7 @@ impl Emitter {
         };
         let table = if kind == Kind::Write { layout::WRITE } else { 0 };
         let field = |field| Mem::indexed(Reg::R15, Reg::Rcx, 0, (table + field) as i32);
-        self.asm.mov(W32, Reg::Rcx, va);
-        self.asm.shift_imm(Shift::Shr, W32, Reg::Rcx, layout::DATA_SHIFT);
-        self.asm.alu_imm(Alu::And, W32, Reg::Rcx, layout::DATA_MASK as i32);
+        self.data_index(va);
         self.asm.mov(W64, Reg::Rdx, va);
         self.asm.alu_imm(Alu::And, W64, Reg::Rdx, -4096 | (i32::from(bytes) - 1));
         self.asm.alu(Alu::Cmp, W64, Reg::Rdx, field(layout::TAG));

@@ -7,8 +7,8 @@
 
 use stackvm_riscv::native::{Code, Op, layout};
 
+use super::Emitter;
 use super::access::Kind;
-use super::{Emitter, home};
 use crate::asm::{Alu, Cond, Extend, Label, Mem, Reg, Rm, Shift, Width, Xmm};
 use crate::stubs::hart;
 use Width::{W32, W64};
@@ -318,7 +318,7 @@ impl Emitter {
     }
 
     fn move_out(&mut self, op: &Op, extend: Extend) {
-        let to = home(op.rd).unwrap_or(Reg::Rax);
+        let to = self.home(op.rd).unwrap_or(Reg::Rax);
         self.asm.load(extend, to, f(op.rs1));
         self.put(op.rd, to);
     }

@@ -2,7 +2,7 @@
 
 use stackvm_riscv::native::{Code, Op, layout};
 
-use super::{DISCARD, Emitter, home};
+use super::{DISCARD, Emitter};
 use crate::asm::{Alu, Cond, Extend, Mem, Reg, Rm, Shift, Wide, Width};
 use crate::stubs::{hart, x};
 use Width::{W32, W64};
@@ -75,7 +75,7 @@ impl Emitter {
         if op.rd == DISCARD {
             return;
         }
-        match (home(op.rd), i32::try_from(value as i64)) {
+        match (self.home(op.rd), i32::try_from(value as i64)) {
             (Some(reg), _) => self.asm.mov_imm(reg, value),
             (None, Ok(value)) => self.asm.store_imm(x(op.rd), value),
             (None, Err(_)) => {
@@ -108,7 +108,7 @@ impl Emitter {
         if op.rd == DISCARD {
             return;
         }
-        match (home(op.rd), home(op.rs1)) {
+        match (self.home(op.rd), self.home(op.rs1)) {
             (_, _) if op.rd == op.rs1 && op.imm == 0 => {}
             (None, None) if op.rd == op.rs1 => {
                 self.asm.alu_imm(Alu::Add, W64, x(op.rd), op.imm);
@@ -137,7 +137,7 @@ impl Emitter {
         let to = self.result(op.rd);
         if width == W32 && op.imm == 0 {
             // SEXT.W
-            let from = self.operand(op.rs1, Reg::Rcx);
+            let from = self.operand(op.rs1, Reg::Rdx);
             self.asm.load(Extend::S32, to, from);
             return self.put(op.rd, to);
         }
@@ -173,7 +173,7 @@ impl Emitter {
             return;
         }
         let a = self.get(op.rs1, Reg::Rax);
-        let b = self.operand(op.rs2, Reg::Rcx);
+        let b = self.operand(op.rs2, Reg::Rdx);
         self.asm.alu(Alu::Cmp, W64, a, b);
         self.asm.set(cond, Reg::Rax);
         self.put(op.rd, Reg::Rax);
@@ -206,7 +206,7 @@ impl Emitter {
         if op.rd == DISCARD {
             return;
         }
-        match (home(op.rd), home(op.rs1), home(op.rs2)) {
+        match (self.home(op.rd), self.home(op.rs1), self.home(op.rs2)) {
             (Some(to), Some(a), Some(b)) if to != a && to != b => {
                 self.asm.lea(W64, to, Mem::indexed(a, b, 0, 0));
             }
@@ -225,7 +225,7 @@ impl Emitter {
             return;
         }
         let to = self.result(op.rd);
-        let second = self.operand(op.rs2, Reg::Rcx);
+        let second = self.operand(op.rs2, Reg::Rdx);
         if second == Rm::Reg(to) && op.rs1 != op.rs2 {
             if alu == Alu::Sub {
                 self.copy(Reg::Rax, op.rs1);
@@ -245,15 +245,20 @@ impl Emitter {
         if op.rd == DISCARD {
             return;
         }
-        self.copy(Reg::Rax, op.rs1);
-        let second = self.operand(op.rs2, Reg::Rcx);
-        self.asm.imul(width, Reg::Rax, second);
-        self.finish(op.rd, Reg::Rax, width);
+        let to = self.result(op.rd);
+        let mut second = self.operand(op.rs2, Reg::Rdx);
+        if second == Rm::Reg(to) {
+            second = self.operand(op.rs1, Reg::Rdx);
+        } else {
+            self.copy(to, op.rs1);
+        }
+        self.asm.imul(width, to, second);
+        self.finish(op.rd, to, width);
     }
 
     fn multiply_high(&mut self, op: &Op, wide: Wide) {
         self.copy(Reg::Rax, op.rs1);
-        let second = self.operand(op.rs2, Reg::Rcx);
+        let second = self.operand(op.rs2, Reg::Rdx);
         self.asm.wide(wide, W64, second);
         self.put(op.rd, Reg::Rdx);
     }
@@ -285,7 +290,7 @@ impl Emitter {
             return;
         }
         let a = self.get(op.rs1, Reg::Rax);
-        let b = self.get(op.rs2, Reg::Rcx);
+        let b = self.get(op.rs2, Reg::Rdx);
         let to = self.result(op.rd);
         self.asm.lea(W64, to, Mem::indexed(b, a, by, 0));
         self.put(op.rd, to);
@@ -297,7 +302,7 @@ impl Emitter {
         }
         let from = self.operand(op.rs1, Reg::Rax);
         self.asm.load(Extend::Z32, Reg::Rax, from);
-        let second = self.operand(op.rs2, Reg::Rcx);
+        let second = self.operand(op.rs2, Reg::Rdx);
         self.asm.alu(Alu::Add, W64, Reg::Rax, second);
         self.put(op.rd, Reg::Rax);
     }
@@ -308,7 +313,7 @@ impl Emitter {
         }
         self.copy(Reg::Rax, op.rs2);
         self.asm.wide(Wide::Not, W64, Reg::Rax);
-        let first = self.operand(op.rs1, Reg::Rcx);
+        let first = self.operand(op.rs1, Reg::Rdx);
         self.asm.alu(Alu::And, W64, Reg::Rax, first);
         self.put(op.rd, Reg::Rax);
     }
@@ -318,7 +323,7 @@ impl Emitter {
             return;
         }
         let to = self.result(op.rd);
-        let from = self.operand(op.rs1, Reg::Rcx);
+        let from = self.operand(op.rs1, Reg::Rdx);
         self.asm.load(extend, to, from);
         self.put(op.rd, to);
     }
