@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use stackvm_machine::digest::Digest;
+use stackvm_machine::engine::{EngineChoice, EngineLimits};
 use stackvm_machine::{ConsoleId, Firmware, Instant, Machine, MachineConfig, Output, Stop};
 
 /// How a program ended and what it wrote to the UART.
@@ -27,7 +28,20 @@ pub enum Cut {
     Restore,
     /// It is frozen, and goes on as the fork.
     Thaw,
+    /// It goes on with another engine.
+    Engine(EngineChoice),
 }
+
+/// Every block compiled before it runs, region by region of ordinary size.
+pub const COMPILED: EngineChoice =
+    EngineChoice::Compiler { heat: 1, limits: EngineLimits::DEFAULT };
+/// Regions of a few instructions, in so little memory that all is forgotten again and again.
+pub const CRAMPED: EngineChoice = EngineChoice::Compiler {
+    heat: 2,
+    limits: EngineLimits { code_bytes: 256 << 10, pages: 12, region_ops: 7 },
+};
+/// Engines that must agree in everything.
+pub const ENGINES: [EngineChoice; 3] = [EngineChoice::Interpreter, COMPILED, CRAMPED];
 
 impl Cut {
     /// The machine that goes on.
@@ -37,6 +51,10 @@ impl Cut {
     pub fn apply(self, mut machine: Machine, config: &MachineConfig) -> Machine {
         match self {
             Cut::None => machine,
+            Cut::Engine(choice) => {
+                machine.set_engine(choice);
+                machine
+            }
             Cut::Thaw => Machine::thaw(&machine.freeze()),
             Cut::Restore => {
                 let mut saved = Vec::new();
@@ -47,19 +65,27 @@ impl Cut {
     }
 }
 
-/// Runs a bare-metal ELF in M-mode, for at most `limit` of virtual time.
+/// Runs a bare-metal ELF in M-mode, for at most `limit` of virtual time, on each engine.
 ///
 /// # Errors
 /// That it did not end, with what it wrote so far.
+///
+/// # Panics
+/// When the engines differ.
 pub fn run_bare(elf: &[u8], limit: Instant) -> Result<Run, String> {
-    run_bare_cut(elf, limit, &[], Cut::None)
+    let runs = ENGINES.map(|engine| run_bare_cut(elf, limit, &[(0, Cut::Engine(engine))]));
+    for (run, engine) in runs.iter().zip(ENGINES) {
+        assert!(*run == runs[0], "{engine:?} ends with\n{run:?}, not\n{:?}", runs[0]);
+    }
+    let [run, ..] = runs;
+    run
 }
 
-/// [`run_bare`], cut at these instants (in ticks, in any order).
+/// [`run_bare`], once, cut at these instants (in ticks, in any order).
 ///
 /// # Errors
 /// As [`run_bare`].
-pub fn run_bare_cut(elf: &[u8], limit: Instant, cuts: &[u64], cut: Cut) -> Result<Run, String> {
+pub fn run_bare_cut(elf: &[u8], limit: Instant, cuts: &[(u64, Cut)]) -> Result<Run, String> {
     let config = MachineConfig {
         memory_bytes: 64 << 20,
         kernel: Some(Arc::new(elf.to_vec())),
@@ -71,8 +97,8 @@ pub fn run_bare_cut(elf: &[u8], limit: Instant, cuts: &[u64], cut: Cut) -> Resul
     let mut machine = Machine::new(&config).map_err(|error| error.to_string())?;
     let mut bytes = Vec::new();
     let mut cuts = cuts.to_vec();
-    cuts.sort_unstable();
-    for at in cuts {
+    cuts.sort_by_key(|(at, _)| *at);
+    for (at, cut) in cuts {
         let (_, outputs) = run_until(&mut machine, Instant::from_ticks(at));
         bytes.extend(serial(&outputs));
         machine = cut.apply(machine, &config);

@@ -33,11 +33,9 @@ pub struct Limits {
     pub region_ops: usize,
 }
 
-impl Default for Limits {
+impl Limits {
     /// 128 MiB of addresses, backed as they are used.
-    fn default() -> Limits {
-        Limits { code_bytes: 64 << 20, pages: 4096, region_ops: 256 }
-    }
+    pub const DEFAULT: Limits = Limits { code_bytes: 64 << 20, pages: 4096, region_ops: 256 };
 }
 
 /// A compiler for this host, or why there is none.

@@ -1,7 +1,7 @@
 //! Which engine executes instructions: a choice of the host's, never of the machine's. Nothing a
 //! guest computes, and no digest, depends on it.
 
-use stackvm_jit::Limits;
+pub use stackvm_jit::Limits as EngineLimits;
 
 use crate::machine::Machine;
 
@@ -18,26 +18,34 @@ pub enum EngineChoice {
         /// How often a block runs before it is compiled, at least once.
         heat: u16,
         /// What compiled code may use.
-        limits: Limits,
+        limits: EngineLimits,
     },
 }
 
 impl Default for EngineChoice {
     fn default() -> EngineChoice {
-        EngineChoice::Compiler { heat: HEAT, limits: Limits::default() }
+        EngineChoice::Compiler { heat: HEAT, limits: EngineLimits::DEFAULT }
     }
 }
 
 impl Machine {
     /// Changes the engine, at any instant.
-    ///
-    /// # Errors
-    /// Why this host has no compiler; the machine is then left to the interpreter.
-    pub fn set_engine(&mut self, choice: EngineChoice) -> Result<(), String> {
-        self.engine.drop_compiler();
-        if let EngineChoice::Compiler { heat, limits } = choice {
-            self.engine.set_compiler(stackvm_jit::compiler(limits)?, heat);
+    pub fn set_engine(&mut self, choice: EngineChoice) {
+        match choice {
+            EngineChoice::Interpreter => self.engine.interpret(),
+            EngineChoice::Compiler { heat, limits } => {
+                self.engine.compile_with(Box::new(move || stackvm_jit::compiler(limits)), heat);
+            }
         }
-        Ok(())
+    }
+
+    /// Why nothing is compiled although it should be, once the host was asked.
+    pub fn no_compiler(&self) -> Option<&str> {
+        self.engine.no_compiler()
+    }
+
+    /// Gives memory back to the host that only makes the guest faster: compiled code.
+    pub fn forget_code(&mut self) {
+        self.engine.forget_code();
     }
 }

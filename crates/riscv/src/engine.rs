@@ -46,11 +46,16 @@ pub(crate) enum StoreKind {
     AccessedOrDirty,
 }
 
+/// Makes a compiler, or says why there is none.
+pub type MakeCompiler = Box<dyn Fn() -> Result<Box<dyn Compiler>, String>>;
+
 /// The caches of a machine.
 pub struct Engine {
     pub(crate) tlbs: Vec<Tlb>,
     pub(crate) blocks: Blocks,
     pub(crate) compiler: Option<Box<dyn Compiler>>,
+    make_compiler: Option<MakeCompiler>,
+    no_compiler: Option<String>,
     flags: Vec<u8>,
     /// For each page that is cached, where the TLBs have it: a hart, counted from 1, and a
     /// [`Place`], or [`MANY_PLACES`].
@@ -85,6 +90,8 @@ impl Engine {
             tlbs: (0..harts).map(|_| Tlb::new()).collect(),
             blocks: Blocks::new(ram_pages),
             compiler: None,
+            make_compiler: None,
+            no_compiler: None,
             flags: vec![0; ram_pages as usize],
             places: vec![0; ram_pages as usize],
             table_stores: vec![0; ram_pages as usize],
@@ -94,19 +101,32 @@ impl Engine {
         }
     }
 
-    /// Has blocks compiled that were entered `heat` times, at least once; everything decoded so far
-    /// is forgotten.
-    pub fn set_compiler(&mut self, compiler: Box<dyn Compiler>, heat: u16) {
-        self.flush_code();
-        self.compiler = Some(compiler);
+    /// Has blocks compiled that were entered `heat` times, at least once. The compiler is made when
+    /// the first is.
+    pub fn compile_with(&mut self, make: MakeCompiler, heat: u16) {
+        self.interpret();
+        self.make_compiler = Some(make);
         self.blocks.heat = i32::from(heat.max(1));
     }
 
-    /// Goes on without a compiler.
-    pub fn drop_compiler(&mut self) {
-        self.flush_code();
-        self.compiler = None;
+    /// Goes on with the interpreter alone.
+    pub fn interpret(&mut self) {
+        self.make_compiler = None;
+        self.no_compiler = None;
         self.blocks.heat = 0;
+        self.forget_code();
+    }
+
+    /// Gives the memory of compiled and decoded code back to the host; what is hot is made again.
+    pub fn forget_code(&mut self) {
+        // Never cleared first: after a fork(2) its memory is also another process's.
+        self.compiler = None;
+        self.flush_code();
+    }
+
+    /// Why nothing is compiled although it was asked for, once that is known.
+    pub fn no_compiler(&self) -> Option<&str> {
+        self.no_compiler.as_deref()
     }
 
     /// Forgets all host addresses: to be called after RAM pages moved (freeze, restore).
@@ -269,9 +289,30 @@ impl Engine {
         }
     }
 
+    /// Makes the compiler, if that was not tried yet.
+    fn ready_compiler(&mut self) {
+        if self.compiler.is_some() {
+            return;
+        }
+        match self.make_compiler.as_ref().map(|make| make()) {
+            Some(Ok(compiler)) => {
+                self.compiler = Some(compiler);
+                // Their entries for fetching lead to no table yet.
+                self.flush_translations();
+            }
+            Some(Err(reason)) => {
+                self.no_compiler = Some(reason);
+                self.make_compiler = None;
+                self.blocks.heat = 0;
+            }
+            None => {}
+        }
+    }
+
     /// Compiles what begins at `offset` of a page. If there is no room, all code is forgotten as
     /// soon as nobody is inside any.
     pub(crate) fn compile<B: Bus>(&mut self, bus: &B, code: *mut CodePage, offset: u16) {
+        self.ready_compiler();
         let Some(compiler) = &mut self.compiler else { return };
         // SAFETY: the caller has the address of a live page that nobody else refers to now.
         let code_page = unsafe { &mut *code };

@@ -29,6 +29,6 @@ mod tlb;
 pub mod trap;
 
 pub use bus::{Bus, BusFault, RamPage};
-pub use engine::{Engine, ReportedStore};
+pub use engine::{Engine, MakeCompiler, ReportedStore};
 pub use hart::{Hart, HartState, Privilege};
 pub use run::{Exit, Firmware, Turn};

@@ -6,7 +6,7 @@
 use std::path::Path;
 use std::time::Instant as HostInstant;
 
-use stackvm_machine::engine::EngineChoice;
+use stackvm_machine::engine::{EngineChoice, EngineLimits};
 use stackvm_machine::{Instant, Machine, Stop};
 
 fn main() {
@@ -18,9 +18,9 @@ fn main() {
     let mut machine = Machine::new(&config).expect("a machine");
     let engine = match heat {
         0 => EngineChoice::Interpreter,
-        heat => EngineChoice::Compiler { heat, limits: Default::default() },
+        heat => EngineChoice::Compiler { heat, limits: EngineLimits::DEFAULT },
     };
-    machine.set_engine(engine).expect("an engine");
+    machine.set_engine(engine);
     let started = HostInstant::now();
     let until = Instant::from_ns(until_ns);
     loop {
