@@ -132,7 +132,7 @@ impl Running {
         let running = match self.app.fleet.running().await {
             Ok(running) => running,
             Err(problem) => {
-                farewell.failed.push(problem.into_fault().what);
+                farewell.failed.push(format!("the machines ({})", problem.into_fault().what));
                 return farewell;
             }
         };
