@@ -252,6 +252,15 @@ impl Fleet {
         Ok((0..).zip(markers).map(view).collect())
     }
 
+    /// How far a machine has come, in nanoseconds, as its recording says; `None` without one.
+    pub(crate) async fn reached_ns(&self, id: &str) -> Result<Option<u64>, Problem> {
+        if self.lock().coming.contains_key(id) {
+            return Ok(None);
+        }
+        let reached = self.with(id, |machines, id| machines.reached(id)).await?;
+        Ok(reached.map(|instant| instant.ns()))
+    }
+
     /// Gives the present instant of a running machine a name.
     pub(crate) async fn mark(&self, id: &str, author: String, name: String) -> Result<(), Problem> {
         let journal = self.data_dir.join("machines").join(id).join("journal");
