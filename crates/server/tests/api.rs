@@ -25,6 +25,8 @@ mod sessions;
 mod shares;
 #[path = "api/site.rs"]
 mod site;
+#[path = "api/tls.rs"]
+mod tls;
 
 use site::Site;
 use stackvm_host::sandbox::Sandbox;
@@ -32,7 +34,7 @@ use stackvm_host::sandbox::Sandbox;
 /// A test gets a server with an empty data directory.
 type Test = fn(Site);
 
-const TESTS: [(&str, Test); 33] = [
+const TESTS: [(&str, Test); 38] = [
     ("wrong_input_is_named", input::wrong_input_is_named),
     ("what_is_not_json_is_refused", input::what_is_not_json_is_refused),
     ("lists_come_in_parts", input::lists_come_in_parts),
@@ -51,6 +53,10 @@ const TESTS: [(&str, Test); 33] = [
     ("a_link_lets_somebody_in", shares::a_link_lets_somebody_in),
     ("a_link_may_ask_for_a_password", shares::a_link_may_ask_for_a_password),
     ("a_link_ends", shares::a_link_ends),
+    (
+        "a_link_to_a_machine_that_is_off_begins_where_it_goes_on",
+        shares::a_link_to_a_machine_that_is_off_begins_where_it_goes_on,
+    ),
     ("a_revoked_link_cuts_open_sockets", shares::a_revoked_link_cuts_open_sockets),
     ("an_older_machines_link_is_void", shares::an_older_machines_link_is_void),
     ("frames_on_other_sites_have_a_bearer", shares::frames_on_other_sites_have_a_bearer),
@@ -65,6 +71,10 @@ const TESTS: [(&str, Test); 33] = [
     ("pages_of_others_are_refused", network::pages_of_others_are_refused),
     ("every_answer_has_its_armour", network::every_answer_has_its_armour),
     ("the_network_is_opened_and_closed", network::opened_and_closed),
+    ("a_certificate_that_signs_itself", tls::a_certificate_that_signs_itself),
+    ("a_certificate_from_files", tls::a_certificate_from_files),
+    ("addresses_of_ipv6", tls::addresses_of_ipv6),
+    ("opening_the_network_disturbs_nobody", tls::opening_the_network_disturbs_nobody),
     ("ports_and_ends", network::ports_and_ends),
 ];
 
