@@ -12,6 +12,7 @@ mod frames;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::rights::{Right, Role};
 pub use frames::{
@@ -45,19 +46,32 @@ pub type ConsoleIndex = u8;
 
 /// A person on a machine, as long as their page is open; pages that the same browser opens are
 /// different persons with the same name.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize, ToSchema,
+)]
 #[serde(transparent)]
 pub struct PersonId(pub u32);
 
 /// The number that a page gives a keystroke: 1, 2, 3 …, never used twice by one page.
 #[derive(
-    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Debug,
+    Default,
+    Serialize,
+    Deserialize,
+    ToSchema,
 )]
 #[serde(transparent)]
 pub struct InputNumber(pub u64);
 
 /// What the machine is doing.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum MachineState {
     /// Its image or its prompt is being made; tasks say how far that is.
@@ -84,7 +98,7 @@ impl MachineState {
 }
 
 /// Who may type.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum KeyboardMode {
     /// Open while at most two may type, passed from the third on.
@@ -115,7 +129,7 @@ impl KeyboardMode {
 }
 
 /// The keyboard of a machine.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, ToSchema)]
 pub struct Keyboard {
     /// As the owner has chosen.
     pub mode: KeyboardMode,
@@ -133,7 +147,7 @@ pub struct Keyboard {
 }
 
 /// Somebody who is here.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Person {
     /// Who.
     pub id: PersonId,
@@ -152,7 +166,7 @@ pub struct Person {
 }
 
 /// Something said beside the machine, or something that happened to it.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Said {
     /// Counts up within a machine.
     pub id: u64,
@@ -169,7 +183,7 @@ pub struct Said {
 }
 
 /// A terminal.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct ConsoleInfo {
     /// `console`, `hvc1`, `kernel log`.
     pub name: String,
@@ -178,7 +192,7 @@ pub struct ConsoleInfo {
 }
 
 /// The first message of the server.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Welcome {
     /// [`VERSION`].
     pub version: u32,
@@ -205,7 +219,7 @@ pub struct Welcome {
 }
 
 /// What the server sends as text.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum ServerMessage {
     /// The first message.
@@ -238,6 +252,7 @@ pub enum ServerMessage {
     /// A terminal has this size; whoever has another window shows this one in it, never reflowed.
     Size {
         /// Which.
+        #[schema(value_type = u8)]
         console: ConsoleIndex,
         /// Columns.
         columns: u16,
@@ -267,6 +282,7 @@ pub enum ServerMessage {
     /// Who typed last at a terminal, each time that changes.
     Typist {
         /// Which.
+        #[schema(value_type = u8)]
         console: ConsoleIndex,
         /// Who, if they are here.
         person: Option<PersonId>,
@@ -301,7 +317,7 @@ pub enum ServerMessage {
 }
 
 /// Why a keystroke was refused.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RefusedKey {
     /// This person's role has no right to type.
@@ -315,7 +331,7 @@ pub enum RefusedKey {
 }
 
 /// Why a connection ends.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Gone {
     /// The link was revoked.
@@ -337,7 +353,7 @@ pub enum Gone {
 }
 
 /// What a page sends as text. Keystrokes are binary frames.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum ClientMessage {
     /// The first message.
@@ -359,6 +375,7 @@ pub enum ClientMessage {
             skip_serializing_if = "BTreeMap::is_empty",
             deserialize_with = "by_console"
         )]
+        #[schema(value_type = BTreeMap<String, u64>)]
         seen: BTreeMap<ConsoleIndex, u64>,
         /// The last message of the chat that this page has, 0 for none.
         #[serde(default)]
@@ -367,16 +384,19 @@ pub enum ClientMessage {
     /// Send a terminal from now on, with a picture first.
     Watch {
         /// Which.
+        #[schema(value_type = u8)]
         console: ConsoleIndex,
     },
     /// Send a terminal no more.
     Unwatch {
         /// Which.
+        #[schema(value_type = u8)]
         console: ConsoleIndex,
     },
     /// The size this page would like a terminal to have.
     Resize {
         /// Which.
+        #[schema(value_type = u8)]
         console: ConsoleIndex,
         /// Columns.
         columns: u16,
@@ -386,6 +406,7 @@ pub enum ClientMessage {
     /// The page has drawn a terminal up to a position, and can take more.
     Drawn {
         /// Which.
+        #[schema(value_type = u8)]
         console: ConsoleIndex,
         /// The position after the last byte drawn.
         position: u64,
