@@ -52,8 +52,10 @@ impl SqliteCatalog {
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(BUSY)
             .foreign_keys(true);
-        let pool = SqlitePoolOptions::new().max_connections(1).connect_with(options).await;
-        let pool = pool.map_err(failed)?;
+        let pool = SqlitePoolOptions::new()
+            .max_connections(1)
+            .before_acquire(|idle, _| Box::pin(file::heal(idle)));
+        let pool = pool.connect_with(options).await.map_err(failed)?;
         let mut transaction = pool.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
         let found = schema::migrate(&mut transaction).await.map_err(failed)?;
         if found > schema::VERSION {

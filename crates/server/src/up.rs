@@ -120,8 +120,9 @@ impl Running {
         }
         if app.fleet.list().await?.is_empty() && app.fleet.trashed().await?.is_empty() {
             let (image, name) = (FIRST.to_owned(), Some(FIRST.to_owned()));
-            let (task, spec) = app.new_machine(&Wish { image, name, memory_bytes: None }).await?;
-            app.make(task, spec);
+            let wish = Wish { image, name, memory_bytes: None };
+            let (task, reserved) = app.new_machine(&wish).await?;
+            app.make(task, reserved);
         }
         Ok(())
     }

@@ -9,8 +9,12 @@ use std::process::ExitCode;
 
 #[path = "../../host/tests/process/echo.rs"]
 mod echo;
+#[path = "api/fields.rs"]
+mod fields;
 #[path = "api/frame.rs"]
 mod frame;
+#[path = "api/full.rs"]
+mod full;
 #[path = "api/input.rs"]
 mod input;
 #[path = "api/machines.rs"]
@@ -34,8 +38,10 @@ use stackvm_host::sandbox::Sandbox;
 /// A test gets a server with an empty data directory.
 type Test = fn(Site);
 
-const TESTS: [(&str, Test); 38] = [
+const TESTS: [(&str, Test); 40] = [
     ("wrong_input_is_named", input::wrong_input_is_named),
+    ("no_field_is_taken_on_trust", fields::no_field_is_taken_on_trust),
+    ("a_full_disk_is_said_and_cured", full::a_full_disk_is_said_and_cured),
     ("what_is_not_json_is_refused", input::what_is_not_json_is_refused),
     ("lists_come_in_parts", input::lists_come_in_parts),
     ("a_key_makes_it_once", input::a_key_makes_it_once),

@@ -1,11 +1,13 @@
-//! The catalog's file: who may read it, and what it is called.
+//! The catalog's file: who may read it, what it is called, and the line to it after a full disk.
 
 use std::fs;
 use std::io;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
-use sqlx::{Row, Sqlite, Transaction};
+use sqlx::sqlite::{SqliteConnection, SqliteTransactionManager};
+use sqlx::{Connection, Row, Sqlite, Transaction};
+use sqlx_core::transaction::TransactionManager;
 
 use super::columns;
 use crate::ids::OwnerId;
@@ -32,4 +34,16 @@ pub(super) async fn identity(
         .execute(&mut **transaction)
         .await?;
     Ok((instance.to_string(), owner))
+}
+
+/// Brings a connection back to where it is in no transaction; false if it cannot be used any more.
+///
+/// On a full disk SQLite ends a transaction by itself. The connection counts it for ever then, and
+/// begins none. A new connection would do as well, but there is no room for its files.
+pub(super) async fn heal(idle: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
+    if idle.is_in_transaction() {
+        sqlx::raw_sql("BEGIN").execute(&mut *idle).await?;
+        SqliteTransactionManager::rollback(idle).await?;
+    }
+    Ok(!idle.is_in_transaction())
 }

@@ -400,6 +400,25 @@ async fn what_was_settled_about_people_is_kept_until_they_or_the_machine_go() {
 }
 
 #[tokio::test]
+async fn a_full_disk_is_an_error_and_no_end() {
+    let (_folder, catalog) = catalog().await;
+    let pages: i64 =
+        sqlx::query("PRAGMA page_count").fetch_one(&catalog.pool).await.unwrap().get(0);
+    let limit = async |pages: i64| {
+        let pragma = sqlx::AssertSqlSafe(format!("PRAGMA max_page_count = {pages}"));
+        sqlx::raw_sql(pragma).execute(&catalog.pool).await.unwrap();
+    };
+    limit(pages).await;
+    let large = MachineRow { notes: "x".repeat(limits::NOTES_BYTES_MAX), ..MachineRow::default() };
+    let error = catalog.set_machine("web", &large).await.unwrap_err();
+    assert!(matches!(error, CatalogError::Database { .. }), "{error}");
+    assert!(error.to_string().contains("free space"), "{error}");
+    assert_eq!(catalog.machine("web").await.unwrap(), MachineRow::default());
+    limit(1 << 30).await;
+    assert_eq!(catalog.set_machine("web", &large).await.unwrap(), 1);
+}
+
+#[tokio::test]
 async fn an_older_catalog_becomes_a_present_one() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("catalog.db");
