@@ -253,6 +253,15 @@ impl Lab {
         }
     }
 
+    /// Gives restored terminals the past that was drawn from what the guest wrote.
+    pub(crate) fn remember(&mut self, drawn: BTreeMap<ConsoleId, Terminal>) {
+        for (console, drawn) in drawn {
+            if let Some(terminal) = self.consoles.get_mut(&console) {
+                terminal.remember(drawn);
+            }
+        }
+    }
+
     /// Terminals show nothing, as when a machine is switched on.
     pub(crate) fn forget_screens(&mut self) {
         self.consoles.values_mut().for_each(|console| *console = Terminal::default());

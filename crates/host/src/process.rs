@@ -30,6 +30,7 @@ use crate::sandbox::Sandbox;
 
 mod clients;
 mod confine;
+mod drawn;
 mod ending;
 mod fork;
 mod make;

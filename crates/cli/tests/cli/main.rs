@@ -1,5 +1,6 @@
 //! The whole program, from outside: what it writes, what it exits with, what it leaves behind.
 
+mod answers;
 mod bad_input;
 mod common;
 mod named;

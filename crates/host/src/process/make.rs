@@ -12,7 +12,7 @@ use stackvm_timeline::screen::Screens;
 use stackvm_timeline::{BranchId, Position, Timeline};
 
 use super::start::StartError;
-use super::{log, unix_ns};
+use super::{drawn, log, unix_ns};
 use crate::lab::{Actor, FreshIdentity, Lab, rtc_base};
 use crate::machines::{JOURNAL_FOLDER, Lifetime, MachineSpec, STOPPED_FILE, Source, StartFrom};
 use crate::machines::{Left, left};
@@ -189,12 +189,13 @@ fn go_on(journal: &Path, spec: &MachineSpec, left: Left) -> Result<Made, StartEr
     let tip = journal.tip();
     let mut replay = Replay::new(timeline).map_err(|error| unusable(error.to_string()))?;
     let end = Position { branch: tip.branch, at: tip.reached, entries: Some(tip.entries) };
-    replay.seek(end).map_err(|error| unusable(error.to_string()))?;
+    let drawn = drawn::until(&mut replay, end).map_err(|error| unusable(error.to_string()))?;
     let Departure { machine, config, derived, .. } =
         replay.depart().map_err(|error| unusable(error.to_string()))?;
     drop(replay);
     let mut lab = Lab::with_machine(machine, config);
     lab.restore(&derived);
+    lab.remember(drawn);
     let recorder = Recorder::go_on(journal)?;
     lab.recorders().add(recorder, || Screens::from_derived(&derived));
     if left == Left::Off || is_off(&mut lab.machine) {

@@ -3,7 +3,7 @@
 //! Whoever may see only what happened since some instant must not find an older line in the history:
 //! so a line's instant is that of the last change to it, wherever on the screen it went since.
 //! Nothing of this is saved: a restored screen has no lines above it, and its own are older than
-//! anything.
+//! anything, until it remembers what was drawn from a recording's output track.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -61,6 +61,15 @@ impl Scrolled {
             rows: self.rows.clone(),
             history: self.history.clone(),
         }
+    }
+
+    /// Takes over the lines above from a model that was drawn from what the guest wrote; if that
+    /// shows the same, also when each of the screen's lines was written. Else those stay old.
+    pub fn remember(&mut self, drawn: Scrolled) {
+        if drawn.screen.size() == self.screen.size() && drawn.screen.dump() == self.screen.dump() {
+            self.rows = drawn.rows;
+        }
+        self.history = drawn.history;
     }
 
     /// The screen.
