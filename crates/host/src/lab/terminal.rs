@@ -101,7 +101,8 @@ impl Terminal {
         self.shown.resize(size.columns, size.rows);
     }
 
-    /// What it shows, with the lines above that were not written before `since`, at most
+    /// What it shows, with the lines above that were not written by `since` (0 is before
+    /// everything), at most
     /// `lines_max`. The machine is at `now`.
     pub fn picture(&self, since: Instant, lines_max: u32, now: Instant) -> Picture {
         let screen = self.draw();

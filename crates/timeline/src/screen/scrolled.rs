@@ -97,10 +97,12 @@ impl Scrolled {
     }
 
     /// The lines above the screen, the oldest first, each ended by `\r\n`: the newest ones, at most
-    /// `lines_max` in at most `bytes_max`, and none that was written before `since`.
+    /// `lines_max` in at most `bytes_max`, and none that was written by `since`, to a nanosecond:
+    /// that is when somebody came in. Instant 0 is before everything.
     pub fn history(&self, since: Instant, lines_max: usize, bytes_max: usize) -> Vec<u8> {
         let mut left = bytes_max;
-        let newest = self.history.lines.iter().rev().filter(|line| line.written >= since);
+        let is_newer = |at: Instant| since == Instant::ZERO || at.ns() > since.ns();
+        let newest = self.history.lines.iter().rev().filter(|line| is_newer(line.written));
         let fitting: Vec<&Drawn> = newest
             .take(lines_max)
             .take_while(|line| {
