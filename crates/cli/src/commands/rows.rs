@@ -5,6 +5,7 @@ use anyhow::Result;
 use serde_json::{Value, json};
 use stackvm_host::machines::{Lifetime, Listed, Machines, Status};
 use stackvm_host::protocol::{Info, State};
+use stackvm_host::sandbox::Sandbox;
 
 use crate::format::Format;
 use crate::values::show_size;
@@ -58,6 +59,7 @@ impl Row {
             "uptime_ms": info.map(|info| info.uptime_ms),
             "instructions": info.map(|info| info.instructions),
             "disk_bytes_written": info.map(|info| info.disk_bytes_written),
+            "sandbox": info.map(|info| info.sandbox == Sandbox::On),
             "clients": info.map(|info| info.clients.saturating_sub(1)),
         })
     }
@@ -67,14 +69,17 @@ impl Row {
         let (spec, info) = (&self.listed.spec, self.info.as_ref());
         let memory = info.map(|info| info.memory_bytes).or(spec.memory_bytes);
         format!(
-            "{:<20} {:<8} {:<14} {:>6} {:>5}  {}",
+            "{:<20} {:<8} {:<14} {:>6} {:>5}  {:<4}{}",
             self.listed.label(),
             self.state(),
             spec.image_label(),
             memory.map(show_size).unwrap_or_default(),
             spec.harts,
             info.map(|info| show_age(info.uptime_ms / 1000)).unwrap_or_default(),
+            info.filter(|info| info.sandbox == Sandbox::Off).map_or("", |_| " no sandbox"),
         )
+        .trim_end()
+        .to_owned()
     }
 }
 

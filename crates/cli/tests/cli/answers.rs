@@ -42,7 +42,7 @@ fn verbs_answer_with_the_machines_they_did_it_to() {
     json("rename alpha beta", 0, &["a running"]);
     quiet("fork beta c", 0, "c\n");
     json("fork beta d --exact", 0, &["d running"]);
-    json("stop --kill c d", 0, &["c crashed", "d crashed"]);
+    json("stop --kill c d", 0, &["c off", "d off"]);
     // What was done before something failed is said.
     quiet("stop beta nobody b", 1, "a\n");
     json("stop b nobody", 1, &["b saved"]);
@@ -56,5 +56,22 @@ fn verbs_answer_with_the_machines_they_did_it_to() {
     // Whoever joins a machine has its terminal, not an answer.
     for line in ["run tiny", "start a"] {
         quiet(line, 2, "");
+    }
+}
+
+/// Whoever lists machines sees which of them could reach this user's files if their guest broke out.
+#[test]
+fn a_machine_without_its_sandbox_is_marked() {
+    let home = Home::with_tiny();
+    for (name, option, is_marked) in [("safe", None, false), ("open", Some("--no-sandbox"), true)] {
+        let args = ["run", "tiny", "--name", name, "--detach"];
+        let args: Vec<&str> = args.into_iter().chain(option).collect();
+        assert_eq!(home.run(&args).code, Some(0), "{name}");
+        let table = home.run(&["ls"]).out;
+        let line = table.lines().find(|line| line.starts_with(name)).expect("a line");
+        assert_eq!(line.ends_with("no sandbox"), is_marked, "{table}");
+        let rows: Value = serde_json::from_str(&home.run(&["ls", "--json"]).out).expect("JSON");
+        let row = rows.as_array().and_then(|rows| rows.iter().find(|row| row["id"] == name));
+        assert_eq!(row.expect("a row")["sandbox"], !is_marked, "{rows}");
     }
 }

@@ -2,6 +2,7 @@
 
 mod answers;
 mod bad_input;
+mod cast;
 mod common;
 mod named;
 mod prompt;
