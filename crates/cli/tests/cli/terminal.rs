@@ -226,9 +226,11 @@ fn keys_interrupt_what_runs_in_the_guest() {
         check(&["exec", "-t", "box", "--", "sh", "-c", &format!("echo; {begun}")], key, code);
         let mut terminal = Terminal::start(&home, &["run", "tiny"]);
         terminal.expect(PROMPT);
-        terminal.keys(&format!("sh -c '{begun}'; echo code $?\r"));
+        terminal.keys(&format!("sh -c '{begun}'\r"));
         terminal.expect("\nbegun");
         terminal.keys(key);
+        terminal.expect(PROMPT);
+        terminal.keys("echo code $?\r");
         terminal.expect(&format!("code {code}"));
         terminal.keys("\x1dk");
         terminal.ends_with(0);
