@@ -45,7 +45,7 @@ function check(name, launch) {
     const browser = await launch();
     try {
       await story(browser);
-      assert.deepEqual(browser.complaints, []);
+      assert.deepEqual(await browser.complaints(), []);
     } finally {
       await browser.close();
     }

@@ -3,6 +3,7 @@
 
 import { spawn } from "node:child_process";
 import { mkdtemp, rm } from "node:fs/promises";
+import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -36,10 +37,21 @@ function lineOf(stream, pattern) {
 }
 
 async function end(child) {
-  if (child.exitCode !== null || child.signalCode !== null) return;
+  if (!child || child.exitCode !== null || child.signalCode !== null) return;
   const ended = new Promise((resolve) => child.once("exit", resolve));
   child.kill();
   await ended;
+}
+
+/** A browser that has begun; one that cannot leaves nothing running. */
+async function begun(browser, begin) {
+  try {
+    await begin();
+    return browser;
+  } catch (error) {
+    await browser.close();
+    throw error;
+  }
 }
 
 /** Debian's Firefox, without a window; `FIREFOX` names another. */
@@ -49,22 +61,20 @@ export class Firefox {
   #socket;
   #context;
   #asked = new Map();
-  /** What the page and the browser complained about. */
-  complaints = [];
+  #complaints = [];
 
   static async launch() {
     const firefox = new Firefox();
-    firefox.#profile = await mkdtemp(join(tmpdir(), "stackvm-firefox-"));
-    const args = ["--headless", "--profile", firefox.#profile, "--remote-debugging-port", "0"];
-    const stdio = ["ignore", "ignore", "pipe"];
-    firefox.#child = spawn(process.env.FIREFOX ?? "firefox-esr", args, { stdio });
-    const address = await lineOf(firefox.#child.stderr, /BiDi listening on (\S+)/);
-    await firefox.#connect(`${address}/session`);
-    return firefox;
+    return begun(firefox, () => firefox.#begin());
   }
 
-  async #connect(address) {
-    this.#socket = new WebSocket(address);
+  async #begin() {
+    this.#profile = await mkdtemp(join(tmpdir(), "stackvm-firefox-"));
+    const args = ["--headless", "--profile", this.#profile, "--remote-debugging-port", "0"];
+    const stdio = ["ignore", "ignore", "pipe"];
+    this.#child = spawn(process.env.FIREFOX ?? "firefox-esr", args, { stdio });
+    const address = await lineOf(this.#child.stderr, /BiDi listening on (\S+)/);
+    this.#socket = new WebSocket(`${address}/session`);
     await new Promise((resolve, reject) => {
       this.#socket.once("open", resolve).once("error", reject);
     });
@@ -85,7 +95,7 @@ export class Firefox {
   #hear(message) {
     if (message.type === "event") {
       const { level, text } = message.params;
-      if (level === "error") this.complaints.push(text);
+      if (level === "error") this.#complaints.push(text);
       return;
     }
     const { resolve, reject } = this.#asked.get(message.id);
@@ -109,6 +119,11 @@ export class Firefox {
     return result.value === undefined ? undefined : JSON.parse(result.value);
   }
 
+  /** What the page and the browser complained about. */
+  async complaints() {
+    return this.#complaints;
+  }
+
   async press(...keys) {
     const actions = keyActions(strokes(keys));
     await this.#ask("input.performActions", { context: this.#context, actions });
@@ -117,7 +132,7 @@ export class Firefox {
   async close() {
     this.#socket?.close();
     await end(this.#child);
-    await rm(this.#profile, { recursive: true, force: true, maxRetries: 5 });
+    if (this.#profile) await rm(this.#profile, { recursive: true, force: true, maxRetries: 5 });
   }
 }
 
@@ -126,27 +141,22 @@ export class WebKit {
   #display;
   #driver;
   #session = "";
-  complaints = [];
 
   static async launch() {
     const webkit = new WebKit();
-    const stdio = ["ignore", "ignore", "ignore", "pipe"];
-    webkit.#display = spawn("Xvfb", ["-displayfd", "3", "-screen", "0", "1280x900x24"], { stdio });
-    const display = await lineOf(webkit.#display.stdio[3], /^(\d+)$/);
-    await webkit.#connect({ ...process.env, DISPLAY: `:${display}`, GDK_BACKEND: "x11" });
-    return webkit;
+    return begun(webkit, () => webkit.#begin());
   }
 
-  async #connect(env) {
+  async #begin() {
+    const screen = ["-displayfd", "3", "-screen", "0", "1280x900x24"];
+    this.#display = spawn("Xvfb", screen, { stdio: ["ignore", "ignore", "ignore", "pipe"] });
+    const display = await lineOf(this.#display.stdio[3], /^(\d+)$/);
+    const env = { ...process.env, DISPLAY: `:${display}`, GDK_BACKEND: "x11" };
     const port = await freePort();
-    const stdio = ["ignore", "pipe", "inherit"];
-    this.#driver = spawn("WebKitWebDriver", ["--port", port], { env, stdio });
-    // The browser's output is the driver's.
-    createInterface({ input: this.#driver.stdout }).on("line", (line) => {
-      if (/^CONSOLE .*\bERROR\b/.test(line)) this.complaints.push(line);
-    });
+    const stdio = ["ignore", "inherit", "inherit"];
+    this.#driver = spawn("WebKitWebDriver", [`--port=${port}`], { env, stdio });
     this.#session = `http://127.0.0.1:${port}/session`;
-    const options = { args: ["--automation", "--enable-write-console-messages-to-stdout=true"] };
+    const options = { args: ["--automation"] };
     const alwaysMatch = { "webkitgtk:browserOptions": options };
     const { sessionId } = await this.#first({ capabilities: { alwaysMatch } });
     this.#session += `/${sessionId}`;
@@ -172,6 +182,11 @@ export class WebKit {
 
   async goto(url) {
     await this.#ask("POST", "/url", { url });
+    await this.evaluate(`(${listen})()`);
+  }
+
+  async complaints() {
+    return this.evaluate("window.complaints");
   }
 
   async evaluate(expression) {
@@ -189,8 +204,17 @@ export class WebKit {
   }
 }
 
+/** Runs in the page, as WebKit's driver tells nothing of its console: from the page's load on. */
+function listen() {
+  window.complaints = [];
+  const hear = (what) => window.complaints.push(String(what));
+  addEventListener("error", (event) => hear(event.message), true);
+  addEventListener("unhandledrejection", (event) => hear(event.reason));
+  addEventListener("securitypolicyviolation", (event) => hear(event.violatedDirective));
+  console.error = (...words) => hear(words.join(" "));
+}
+
 async function freePort() {
-  const { createServer } = await import("node:net");
   const server = createServer();
   await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
   const { port } = server.address();
