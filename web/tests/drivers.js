@@ -12,7 +12,7 @@ import WebSocket from "ws";
 /** Keys that are not characters, by WebDriver's names. */
 const KEYS = { Enter: "\uE007", Control: "\uE009" };
 
-/** What each key does when it is pressed with those before it held: down in order, up in reverse. */
+/** Keys that are pressed together: down in order, up in reverse. */
 function strokes(keys) {
   const values = keys.map((key) => KEYS[key] ?? key);
   return [

@@ -48,7 +48,9 @@ async function atPrompt(page) {
 
 /** Begins to read keys in the machine; returns how to hear, in hexadecimal, which it had. */
 async function readKeys(page, count) {
-  await typeLine(page, `stty raw -echo; echo ready; dd bs=1 count=${count} 2>/dev/null >/tmp/keys; stty sane; hexdump -ve '1/1 "%02x "' /tmp/keys; echo`);
+  const read = `dd bs=1 count=${count} 2>/dev/null > /tmp/keys`;
+  const show = `hexdump -ve '1/1 "%02x "' /tmp/keys; echo`;
+  await typeLine(page, `stty raw -echo; echo ready; ${read}; stty sane; ${show}`);
   await pictureWhere(page, (rows) => rows.some((row) => row.trim() === "ready"));
   return async () => {
     const rows = await pictureWhere(page, hasPrompt);
@@ -79,9 +81,11 @@ test("in full screen even Ctrl-W, Ctrl-T and Ctrl-N are the machine's", async ()
   await atMachine(page);
   await page.getByRole("button", { name: "Full screen" }).click();
   await page.waitForFunction(() => document.fullscreenElement && window.locks.length > 0);
-  assert.deepEqual(await page.evaluate(() => window.locks), ["KeyW KeyT KeyN PageUp PageDown Escape"]);
+  const locked = ["KeyW KeyT KeyN PageUp PageDown Escape"];
+  assert.deepEqual(await page.evaluate(() => window.locks), locked);
   const heard = await readKeys(page, 4);
-  for (const key of ["Control+w", "Control+t", "Control+n", "Escape"]) await page.keyboard.press(key);
+  for (const key of ["w", "t", "n"]) await page.keyboard.press(`Control+${key}`);
+  await page.keyboard.press("Escape");
   assert.equal(await heard(), "17 14 0e 1b");
   assert.ok(await page.evaluate(() => document.fullscreenElement !== null));
   await page.getByRole("button", { name: "Leave full screen" }).click();
@@ -94,7 +98,9 @@ test("in full screen even Ctrl-W, Ctrl-T and Ctrl-N are the machine's", async ()
 test("a browser without Keyboard Lock says what it keeps", async () => {
   const page = await owner.context().newPage();
   watch(page);
-  await page.addInitScript(() => Object.defineProperty(navigator, "keyboard", { value: undefined }));
+  await page.addInitScript(() => {
+    Object.defineProperty(navigator, "keyboard", { value: undefined });
+  });
   await atMachine(page);
   await page.getByRole("button", { name: "Full screen" }).click();
   await page.getByText("The browser keeps Ctrl-W, Ctrl-T and Ctrl-N to itself here.").waitFor();
@@ -196,8 +202,8 @@ test("what an input method composes is typed once, when it is done", async () =>
   await line.send("Input.dispatchKeyEvent", { type: "keyUp", key: "e", code: "KeyE" });
   await pictureWhere(owner, (rows) => rows.at(-1) === "漢字é");
   await owner.keyboard.press("Enter");
-  const rows = await pictureWhere(owner, (it) => it.filter((row) => row === "漢字é").length === 2);
-  assert.equal(rows.length, 3, rows.join("\n"));
+  const rows = await pictureWhere(owner, (it) => it.length >= 3);
+  assert.deepEqual(rows, ["ready", "漢字é", "漢字é"]);
   await owner.keyboard.press("Control+c");
   await pictureWhere(owner, hasPrompt);
 });
@@ -219,8 +225,8 @@ test("a guest writes to the clipboard only where it may, and never reads it", as
   await typeLine(owner, write);
   await owner.getByText("The machine put 4 characters on your clipboard.").waitFor();
   assert.equal(await clipboard(), "evil");
-  const ask = String.raw`stty -echo -icanon min 0 time 20; printf '\033]52;c;?\007'; dd bs=64 count=9 2>/dev/null | wc -c; stty sane; echo as''ked`;
-  await typeLine(owner, ask);
+  const ask = String.raw`printf '\033]52;c;?\007'; dd bs=64 count=9 2>/dev/null | wc -c`;
+  await typeLine(owner, `stty -echo -icanon min 0 time 20; ${ask}; stty sane; echo as''ked`);
   const rows = await pictureWhere(owner, (it) => it.includes("asked") && hasPrompt(it));
   assert.equal(rows.at(-3).trim(), "0", rows.join("\n"));
 });

@@ -113,7 +113,8 @@ async function pass(owner, friend) {
   const rows = await pictureWhere(owner, seen);
   assert.deepEqual(await pictureWhere(friend, seen), rows);
   assert.ok(!rows.some((row) => row.includes("refused")), rows.join("\n"));
-  await owner.getByRole("complementary").getByRole("button", { name: "Close", exact: true }).click();
+  const side = owner.getByRole("complementary");
+  await side.getByRole("button", { name: "Close", exact: true }).click();
 }
 
 /** A phone sees the same, and changes nothing by being there. */

@@ -4,7 +4,7 @@
 import assert from "node:assert/strict";
 import { execFileSync, spawn, spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
-import { mkdir, mkdtemp, rm, symlink } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { createInterface } from "node:readline";
@@ -126,6 +126,19 @@ export class Home {
   /** Says a command, and returns what it prints. */
   run(...args) {
     return execFileSync(stackvm(), args, { env: this.#env() }).toString().trim();
+  }
+
+  /** Puts machines that never ran beside those that are there, until there are so many. */
+  async fill(count) {
+    const machines = join(this.#folder, "machines");
+    const [first, ...others] = await readdir(machines);
+    const spec = JSON.parse(await readFile(join(machines, first, "machine.json"), "utf8"));
+    for (let at = others.length + 1; at < count; at += 1) {
+      const name = `kept-${at}`;
+      await mkdir(join(machines, name));
+      const text = JSON.stringify({ ...spec, name, label: null });
+      await writeFile(join(machines, name, "machine.json"), text);
+    }
   }
 
   async remove() {
