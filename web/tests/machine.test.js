@@ -178,6 +178,13 @@ test("whoever types is named at the cursor, to the others and for two seconds", 
   await tag.waitFor({ state: "detached" });
   const took = performance.now() - shown;
   assert.ok(took > 1000 && took < 6000, `${took} ms`);
+  // Other news of people is no typing.
+  await guest.getByRole("button", { name: `Your name: ${name}` }).click();
+  await guest.getByRole("textbox", { name: "Your name" }).fill("Somebody Else");
+  await guest.keyboard.press("Enter");
+  await owner.getByTitle(/^Somebody Else,/).waitFor();
+  assert.equal(await tag.count(), 0);
+  await guest.locator('section[aria-label="Terminal"] textarea').focus();
   await guest.keyboard.press("Backspace");
   await pictureWhere(owner, hasPrompt);
 });

@@ -13,7 +13,7 @@ import { chromium } from "playwright-core";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 /** Long enough for a host that does much else; nothing ever waits for it to pass. */
-const WAIT_MS = Number(process.env.STACKVM_WAIT_MS ?? 60_000);
+const WAIT_MS = 60_000;
 
 /** The browser; `CHROMIUM` names another than Debian's. */
 export async function launch() {
