@@ -39,12 +39,13 @@ async function typeLine(browser, line) {
 
 const BACKGROUND = "getComputedStyle(document.body).backgroundColor";
 
-function check(name, launch) {
+function check(name, launch, goOn = async () => {}) {
   test(`${name}: a link, a prompt, typing and its echo, light and dark`, async () => {
     const start = Date.now();
     const browser = await launch();
     try {
       await story(browser);
+      await goOn(browser);
       assert.deepEqual(await browser.complaints(), []);
     } finally {
       await browser.close();
@@ -76,5 +77,19 @@ async function story(browser) {
   assert.match(font, /mono/i);
 }
 
+/** As narrow as a phone: the keys that its keyboard lacks are there, and they type. */
+async function onPhone(browser) {
+  await browser.resize(390, 844);
+  await when(browser, "innerWidth", (width) => width <= 640);
+  const key = (name) => `document.querySelector('.keys button[aria-label="${name}"]')`;
+  await when(browser, `${key("Up")}.checkVisibility()`, Boolean);
+  await browser.evaluate(`${key("Up")}.click()`);
+  await pictureWhere(browser, (rows) => rows.at(-1).endsWith("sleep 1000"));
+  await browser.evaluate(`${key("Ctrl, with the next key")}.click()`);
+  await browser.press("u");
+  await pictureWhere(browser, hasPrompt);
+  assert.ok(await browser.evaluate("document.documentElement.scrollWidth <= innerWidth"));
+}
+
 check("Firefox", () => Firefox.launch());
-check("WebKit", () => WebKit.launch());
+check("WebKit", () => WebKit.launch(), onPhone);

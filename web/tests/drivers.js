@@ -189,6 +189,10 @@ export class WebKit {
     return this.evaluate("window.complaints");
   }
 
+  async resize(width, height) {
+    await this.#ask("POST", "/window/rect", { width, height });
+  }
+
   async evaluate(expression) {
     return this.#ask("POST", "/execute/sync", { script: `return ${expression}`, args: [] });
   }
