@@ -371,7 +371,7 @@ const LACKING: [(&str, c_long); 2] =
 /// without a sandbox.
 pub(super) fn lacking(what: &str, data: &Path) -> ExitCode {
     let (_, call) = LACKING.iter().find(|(name, _)| *name == what).unwrap();
-    let rules = [(i64::from(*call), Vec::new())].into_iter().collect();
+    let rules = [(*call, Vec::new())].into_iter().collect();
     let absent = SeccompAction::Errno(libc::ENOSYS as u32);
     let arch = std::env::consts::ARCH.try_into().unwrap();
     let filter = SeccompFilter::new(rules, SeccompAction::Allow, absent, arch).unwrap();
