@@ -120,10 +120,10 @@ fn each_verb_prints_what_it_found() {
     let text = run("export FILE --format text").out;
     assert!(text.ends_with("# three\n"), "{text:?}");
     let cast = run("export FILE").out;
-    let mut lines = cast.lines().map(|line| serde_json::from_str::<serde_json::Value>(line));
+    let mut lines = cast.lines().map(serde_json::from_str::<serde_json::Value>);
     let header = lines.next().expect("a header").expect("JSON");
     assert_eq!((&header["version"], &header["title"]), (&3.into(), &"tiny (main)".into()));
-    let last = lines.last().expect("an event").expect("JSON");
+    let last = lines.next_back().expect("an event").expect("JSON");
     assert_eq!((&last[1], &last[2]), (&"o".into(), &"three\r\n".into()), "{cast}");
     // What can be computed again goes; everything else is as it was.
     let before = fs::metadata(&path).expect("a file").len();
