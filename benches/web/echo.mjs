@@ -2,6 +2,7 @@
 
 import {
   closeDialog,
+  echoMs,
   hasPrompt,
   openPage,
   pictureWhere,
@@ -48,44 +49,16 @@ export async function measureEcho({ browser, owner }) {
 
 /** Milliseconds of each key. */
 async function echoes(page) {
-  await page.evaluate(listen);
   const times = [];
   while (times.length < KEYS) {
     await typeLine(page, "clear");
     await pictureWhere(page, (rows) => rows.length === 1 && hasPrompt(rows));
     for (let at = 0; at < LINE_KEYS && times.length < KEYS; at += 1) {
       const key = String.fromCharCode(97 + (at % 26));
-      await page.evaluate((next) => window.expectKey(next), key);
-      await page.keyboard.press(key);
-      times.push(await page.evaluate(() => window.echoed));
+      times.push(await echoMs(page, key));
       await rest(PAUSE_MS);
     }
     await page.keyboard.press("Control+u");
   }
   return times;
-}
-
-/** Runs in the page: measures from a key's press to after the frame that has its echo. */
-function listen() {
-  const rows = document.querySelector(".xterm-rows");
-  const text = () => rows.textContent.replaceAll("\u00a0", " ").trimEnd();
-  window.expectKey = (key) => {
-    const wanted = text().length + (text().endsWith("#") ? 1 : 0) + 1;
-    window.echoed = new Promise((resolve) => {
-      let pressed = 0;
-      addEventListener("keydown", (event) => (pressed = event.timeStamp), {
-        capture: true,
-        once: true,
-      });
-      const observer = new MutationObserver(() => {
-        if (!text().endsWith(key) || text().length < wanted) return;
-        observer.disconnect();
-        // xterm.js draws before a frame; this message comes after that frame.
-        const channel = new MessageChannel();
-        channel.port1.onmessage = () => resolve(performance.now() - pressed);
-        channel.port2.postMessage(null);
-      });
-      observer.observe(rows, { childList: true, subtree: true, characterData: true });
-    });
-  };
 }

@@ -101,7 +101,7 @@ test("people have initials and one of eight hues", async () => {
 
 test("the page knows who may type", async () => {
   const { holding, mayType } = await load("together/keyboard.ts");
-  const free = { mode: "auto", passed: false, holder: null, waiting: [], locked: false };
+  const free = { mode: "auto", passed: false, holder: null, waiting: [], locked: false, left_s: null };
   const rights = { viewer: ["see"], driver: ["see", "type"], owner: ["see", "type", "share"] };
   const both = ([change, role]) => {
     const keyboard = { ...free, ...change };

@@ -4,7 +4,7 @@
 import assert from "node:assert/strict";
 import { execFileSync, spawn, spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
-import { mkdir, mkdtemp, rm, symlink } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { createInterface } from "node:readline";
@@ -128,6 +128,19 @@ export class Home {
     return execFileSync(stackvm(), args, { env: this.#env() }).toString().trim();
   }
 
+  /** Puts machines that never ran beside those that are there, until there are so many. */
+  async fill(count) {
+    const machines = join(this.#folder, "machines");
+    const [first, ...others] = await readdir(machines);
+    const spec = JSON.parse(await readFile(join(machines, first, "machine.json"), "utf8"));
+    for (let at = others.length + 1; at < count; at += 1) {
+      const name = `kept-${at}`;
+      await mkdir(join(machines, name));
+      const text = JSON.stringify({ ...spec, name, label: null });
+      await writeFile(join(machines, name, "machine.json"), text);
+    }
+  }
+
   async remove() {
     if (this.#child) await this.kill();
     // What a failed test leaves running.
@@ -169,6 +182,9 @@ export function watch(page) {
   });
 }
 
+/** What Debian's Chromium says it is on a phone held upright. */
+export const PHONE = { viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true };
+
 /** The text of the terminal's picture, without blank lines. */
 export async function picture(page) {
   const rows = await page
@@ -196,6 +212,36 @@ export async function typeLine(page, line) {
   await page.locator('section[aria-label="Terminal"] textarea').focus();
   await page.keyboard.type(line);
   await page.keyboard.press("Enter");
+}
+
+/** Presses a key; milliseconds until the frame in which the glass shows its echo has been drawn. */
+export async function echoMs(page, key) {
+  await page.evaluate(expectEcho, key);
+  await page.keyboard.press(key);
+  return page.evaluate(() => window.echoed);
+}
+
+/** Runs in the page. */
+function expectEcho(key) {
+  const rows = document.querySelector(".xterm-rows");
+  const text = () => rows.textContent.replaceAll("\u00a0", " ").trimEnd();
+  const wanted = text().length + (text().endsWith("#") ? 1 : 0) + 1;
+  window.echoed = new Promise((resolve) => {
+    let pressed = 0;
+    addEventListener("keydown", (event) => (pressed = event.timeStamp), {
+      capture: true,
+      once: true,
+    });
+    const observer = new MutationObserver(() => {
+      if (!text().endsWith(key) || text().length < wanted) return;
+      observer.disconnect();
+      // xterm.js draws before a frame; this message comes after that frame.
+      const channel = new MessageChannel();
+      channel.port1.onmessage = () => resolve(performance.now() - pressed);
+      channel.port2.postMessage(null);
+    });
+    observer.observe(rows, { childList: true, subtree: true, characterData: true });
+  });
 }
 
 /** Runs something in milliseconds; fails when it takes more than three times its target. */

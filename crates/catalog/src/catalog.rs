@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use thiserror::Error;
 
 use crate::ids::{OwnerId, SecretHash, SessionId, ShareId};
-use crate::rows::{AnswerRow, AuditRow, MachineRow, SaidRow, SessionRow, ShareRow};
+use crate::rows::{AnswerRow, AuditRow, MachineRow, RoomRow, SaidRow, SessionRow, ShareRow};
 
 /// Why the catalog cannot do something.
 #[derive(Debug, Error)]
@@ -75,8 +75,12 @@ pub trait Catalog: Send + Sync {
     async fn machines(&self) -> Result<Vec<(String, MachineRow)>, CatalogError>;
     /// Changes that; `row.version` is the one that was read. Returns the new version.
     async fn set_machine(&self, machine: &str, row: &MachineRow) -> Result<u64, CatalogError>;
-    /// Forgets a machine: its row, links and chat.
+    /// Forgets a machine: its row, links, chat, and what was settled about people.
     async fn forget_machine(&self, machine: &str) -> Result<(), CatalogError>;
+    /// What was settled about the people at a machine.
+    async fn room(&self, machine: &str) -> Result<RoomRow, CatalogError>;
+    /// Settles that; sessions that have ended are left out.
+    async fn set_room(&self, machine: &str, room: &RoomRow) -> Result<(), CatalogError>;
 
     /// Keeps a new link.
     async fn add_share(&self, share: &ShareRow) -> Result<(), CatalogError>;

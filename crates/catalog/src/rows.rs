@@ -1,5 +1,7 @@
 //! What is kept.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{OwnerId, SecretHash, SessionId, ShareId};
@@ -16,6 +18,19 @@ pub struct MachineRow {
     pub clipboard: bool,
     /// Counts changes.
     pub version: u64,
+}
+
+/// What a machine's owner has settled about the people at it.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct RoomRow {
+    /// How the keyboard goes around, as the server writes it; empty where nobody has chosen.
+    pub keyboard_mode: String,
+    /// Nobody but the owner types.
+    pub keyboard_locked: bool,
+    /// Who cannot write in the chat.
+    pub muted: BTreeSet<SessionId>,
+    /// While the door is locked: who was here then, and may come back.
+    pub admitted: Option<BTreeSet<SessionId>>,
 }
 
 /// A link.

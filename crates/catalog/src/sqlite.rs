@@ -4,9 +4,6 @@
 //! What a server writes here is little (somebody comes, says something, makes a link), so an
 //! orderly queue costs less than readers and writers that get into each other's way.
 
-use std::fs;
-use std::io;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::time::Duration;
 
@@ -19,9 +16,13 @@ use sqlx::{Row, Sqlite, Transaction};
 use self::columns::{hex, signed};
 use crate::catalog::{Catalog, CatalogError};
 use crate::ids::{OwnerId, SecretHash, SessionId, ShareId};
-use crate::rows::{AnswerRow, AuditRow, MachineRow, SaidRow, SessionRow, ShareRow, limits};
+use crate::rows::{
+    AnswerRow, AuditRow, MachineRow, RoomRow, SaidRow, SessionRow, ShareRow, limits,
+};
 
 mod columns;
+mod file;
+mod room;
 mod schema;
 
 /// How long to wait for another program that writes to the same file.
@@ -43,7 +44,7 @@ impl SqliteCatalog {
     pub async fn open(path: &Path) -> Result<SqliteCatalog, CatalogError> {
         let place = path.display().to_string();
         let failed = |source| CatalogError::Database { place: place.clone(), source };
-        make_private(path).map_err(|error| failed(error.into()))?;
+        file::make_private(path).map_err(|error| failed(error.into()))?;
         let options = SqliteConnectOptions::new()
             .filename(path)
             .journal_mode(SqliteJournalMode::Wal)
@@ -51,15 +52,17 @@ impl SqliteCatalog {
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(BUSY)
             .foreign_keys(true);
-        let pool = SqlitePoolOptions::new().max_connections(1).connect_with(options).await;
-        let pool = pool.map_err(failed)?;
+        let pool = SqlitePoolOptions::new()
+            .max_connections(1)
+            .before_acquire(|idle, _| Box::pin(file::heal(idle)));
+        let pool = pool.connect_with(options).await.map_err(failed)?;
         let mut transaction = pool.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
         let found = schema::migrate(&mut transaction).await.map_err(failed)?;
         if found > schema::VERSION {
             return Err(CatalogError::Newer { place, found, known: schema::VERSION });
         }
         let new = (OwnerId::random()?, OwnerId::random()?);
-        let (instance, owner) = identity(&mut transaction, new).await.map_err(failed)?;
+        let (instance, owner) = file::identity(&mut transaction, new).await.map_err(failed)?;
         transaction.commit().await.map_err(failed)?;
         Ok(SqliteCatalog { pool, place, instance, owner })
     }
@@ -94,30 +97,6 @@ impl<T> At<T> for Result<T, sqlx::Error> {
     fn at(self, catalog: &SqliteCatalog) -> Result<T, CatalogError> {
         self.map_err(|source| CatalogError::Database { place: catalog.place.clone(), source })
     }
-}
-
-/// SQLite gives the files beside it the rights of this one.
-fn make_private(path: &Path) -> io::Result<()> {
-    // Not truncated: it may be there already.
-    let file = fs::OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
-    file.set_permissions(fs::Permissions::from_mode(0o600))
-}
-
-/// The instance's name and the owner: those that are there, or new ones.
-async fn identity(
-    transaction: &mut Transaction<'_, Sqlite>,
-    (instance, owner): (OwnerId, OwnerId),
-) -> Result<(String, OwnerId), sqlx::Error> {
-    let query = sqlx::query("SELECT instance, owner FROM catalog");
-    if let Some(row) = query.fetch_optional(&mut **transaction).await? {
-        return Ok((row.try_get("instance")?, columns::parsed(&row, "owner")?));
-    }
-    sqlx::query("INSERT INTO catalog (instance, owner) VALUES ($1, $2)")
-        .bind(instance.to_string())
-        .bind(owner.to_string())
-        .execute(&mut **transaction)
-        .await?;
-    Ok((instance.to_string(), owner))
 }
 
 /// A hostile caller of the server fills no disk with a row.
@@ -197,6 +176,18 @@ impl Catalog for SqliteCatalog {
         ] {
             sqlx::query(delete).bind(machine).execute(&mut *transaction).await.at(self)?;
         }
+        room::forget(&mut transaction, machine).await.at(self)?;
+        transaction.commit().await.at(self)
+    }
+
+    async fn room(&self, machine: &str) -> Result<RoomRow, CatalogError> {
+        let mut transaction = self.begin().await?;
+        room::read(&mut transaction, machine).await.at(self)
+    }
+
+    async fn set_room(&self, machine: &str, room: &RoomRow) -> Result<(), CatalogError> {
+        let mut transaction = self.begin().await?;
+        room::write(&mut transaction, (machine, self.owner), room).await.at(self)?;
         transaction.commit().await.at(self)
     }
 

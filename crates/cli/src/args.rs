@@ -7,6 +7,7 @@ use stackvm_host::net_user::Forward;
 use stackvm_host::sandbox::Sandbox;
 use stackvm_machine::instant::Ticks;
 
+use crate::format::{DetachArgs, FormatArgs};
 use crate::values;
 
 mod cast;
@@ -91,6 +92,7 @@ Examples:
   stackvm run tiny                           a small Linux; Ctrl-] opens a menu
   stackvm run tiny -- uname -m               one command: its output, its exit code
   stackvm run debian --net user -p 8080:80   Debian with network
+  stackvm run tiny --name box --detach -q    in the background; prints its id
   stackvm run --kernel fw.elf                anything made for QEMU's RISC-V virt board
   stackvm run tiny --until 5s --digest       the state after 5 virtual seconds, as a hash")]
 pub(crate) struct Run {
@@ -104,7 +106,7 @@ pub(crate) struct Run {
     pub(crate) record: Option<PathBuf>,
     /// Run from cold to this virtual instant without any input, then end
     #[arg(long, value_name = "TIME", value_parser = values::span,
-          conflicts_with_all = ["name", "tty", "command", "net", "publish"])]
+          conflicts_with_all = ["name", "tty", "command", "net", "publish", "detach"])]
     pub(crate) until: Option<Ticks>,
     /// Print the digest of the state reached, and nothing else
     #[arg(long, requires = "until")]
@@ -112,8 +114,11 @@ pub(crate) struct Run {
     /// Give the command a terminal
     #[arg(short = 't', long = "tty", requires = "command")]
     pub(crate) tty: bool,
+    #[command(flatten)]
+    pub(crate) detach: DetachArgs,
     /// Command to run in the guest instead of joining its terminal
-    #[arg(last = true, value_name = "COMMAND", conflicts_with_all = ["kernel", "firmware"])]
+    #[arg(last = true, value_name = "COMMAND",
+          conflicts_with_all = ["kernel", "firmware", "detach"])]
     pub(crate) command: Vec<String>,
 }
 
@@ -196,9 +201,8 @@ pub(crate) struct Start {
     /// Name of the machine
     #[arg(value_name = "MACHINE")]
     pub(crate) name: String,
-    /// Start it without attaching
-    #[arg(long)]
-    pub(crate) detach: bool,
+    #[command(flatten)]
+    pub(crate) detach: DetachArgs,
     #[command(flatten)]
     pub(crate) sandbox: SandboxArgs,
 }
@@ -225,12 +229,8 @@ pub(crate) struct Exec {
 
 #[derive(Args)]
 pub(crate) struct List {
-    /// As JSON
-    #[arg(long, conflicts_with = "quiet")]
-    pub(crate) json: bool,
-    /// Only their ids, one in a line
-    #[arg(short = 'q', long)]
-    pub(crate) quiet: bool,
+    #[command(flatten)]
+    pub(crate) format: FormatArgs,
 }
 
 #[derive(Args)]
@@ -238,6 +238,8 @@ pub(crate) struct Hold {
     /// Names of the machines
     #[arg(value_name = "MACHINE", required = true)]
     pub(crate) names: Vec<String>,
+    #[command(flatten)]
+    pub(crate) format: FormatArgs,
 }
 
 #[derive(Args)]
@@ -251,6 +253,8 @@ pub(crate) struct Stop {
     /// Switch it off at once, as if the plug were pulled
     #[arg(long)]
     pub(crate) kill: bool,
+    #[command(flatten)]
+    pub(crate) format: FormatArgs,
 }
 
 #[derive(Args)]
@@ -258,6 +262,8 @@ pub(crate) struct Remove {
     /// Names of the machines
     #[arg(value_name = "MACHINE", required = true)]
     pub(crate) names: Vec<String>,
+    #[command(flatten)]
+    pub(crate) format: FormatArgs,
 }
 
 #[derive(Subcommand)]
@@ -272,9 +278,8 @@ pub(crate) enum Image {
     },
     /// List images
     Ls {
-        /// As JSON
-        #[arg(long)]
-        json: bool,
+        #[command(flatten)]
+        format: FormatArgs,
     },
     /// Remove images
     Rm {
@@ -336,6 +341,12 @@ mod tests {
         check("stackvm run tiny --digest", false);
         check("stackvm run tiny --until 5s -- true", false);
         check("stackvm run --kernel k -- true", false);
+        check("stackvm run tiny --detach -q", true);
+        check("stackvm run tiny -q", false);
+        check("stackvm run tiny --detach --json -q", false);
+        check("stackvm run tiny --detach -- true", false);
+        check("stackvm run tiny --detach --until 5s", false);
+        check("stackvm start box --json", false);
         check("stackvm run tiny --mem 12", false);
         check("stackvm run tiny --name A/B", false);
         check("stackvm run tiny -p 80", false);

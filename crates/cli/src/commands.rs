@@ -15,6 +15,7 @@ mod prompt;
 mod record;
 mod rename;
 mod rm;
+mod rows;
 mod run;
 mod share;
 mod start;
@@ -27,7 +28,9 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
-use stackvm_host::machines::{Lifetime, Listed, MachineSpec, Machines, Started, Status, StopHow};
+use stackvm_host::machines::{
+    Lifetime, Listed, MachineSpec, Machines, MachinesError, Started, Status, StopHow,
+};
 use stackvm_host::protocol::{Power, StopReason};
 use stackvm_images::data_dir;
 
@@ -64,10 +67,10 @@ pub(crate) fn run(command: Command) -> Result<ExitCode> {
             Command::Store(command) => store::run(command).await,
             Command::Ls(args) => ls::run(&args),
             Command::Stop(args) => stop::run(args).await,
-            Command::Pause(args) => hold::run(&args, Power::Pause),
-            Command::Resume(args) => hold::run(&args, Power::Resume),
+            Command::Pause(args) => hold::run(&args, Power::Pause).await,
+            Command::Resume(args) => hold::run(&args, Power::Resume).await,
             Command::Rename(args) => rename::run(&args),
-            Command::Rm(args) => rm::run(&args),
+            Command::Rm(args) => rm::run(&args).await,
             Command::Image(command) => image::run(command).await,
             Command::Lab(_) => unreachable!("done above"),
         }
@@ -85,7 +88,11 @@ fn machines() -> Result<Machines> {
 /// One of them, or an error that says how to find the others.
 fn machine(machines: &Machines, name: &str) -> Result<Listed> {
     let found = machines.find(name).and_then(|id| machines.get(&id));
-    found.map_err(|error| failure(error.to_string(), "`stackvm ls` lists the machines"))
+    found.map_err(|error| unknown(&error))
+}
+
+fn unknown(error: &MachinesError) -> anyhow::Error {
+    failure(error.to_string(), "`stackvm ls` lists the machines")
 }
 
 /// Calls what blocks without keeping signals waiting.
@@ -235,7 +242,6 @@ impl Joined {
 
 fn is_gone(error: &anyhow::Error) -> bool {
     use stackvm_host::client::ClientError;
-    use stackvm_host::machines::MachinesError;
     matches!(
         error.downcast_ref(),
         Some(

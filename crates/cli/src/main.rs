@@ -7,6 +7,7 @@ mod commands;
 mod days;
 mod door;
 mod failure;
+mod format;
 mod people;
 mod player;
 mod progress;

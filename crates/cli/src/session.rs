@@ -10,6 +10,7 @@ mod kinds;
 mod link;
 mod menu;
 pub(crate) mod pipes;
+mod signalled;
 mod signals;
 
 use std::collections::VecDeque;
@@ -44,9 +45,6 @@ enum Capture {
 const EXEC: ExecId = ExecId(1);
 /// How long a command may take to notice that nobody reads its output.
 const BROKEN_PIPE_LIMIT: Duration = Duration::from_secs(2);
-
-/// How long a command may take to end when this program is asked to.
-const TERMINATE_LIMIT: Duration = Duration::from_secs(10);
 /// How long a lab may take to say that it has got everything, when this program detaches.
 const DETACH_LIMIT: Duration = Duration::from_secs(2);
 
@@ -435,32 +433,6 @@ impl Session {
         self.queue.push_back((TAG_OTHER, command));
     }
 
-    fn exec_signal(&mut self, signal: Signal) {
-        let signal = signal.number();
-        self.queue.push_back((TAG_OTHER, Command::ExecSignal { exec: EXEC, signal }));
-    }
-
-    fn signal(&mut self, signal: Signal) {
-        match signal {
-            Signal::WindowChange => self.resize(),
-            Signal::Stop => self.suspend(),
-            Signal::Hangup if self.raw.is_some() => self.detach(),
-            // The first one is the command's; who insists means this program.
-            _ if matches!(self.target, Target::Exec(_))
-                && self.phase == Phase::Up
-                && self.signals_seen == 0 =>
-            {
-                self.signals_seen += 1;
-                self.exec_signal(signal);
-                // Who interrupts at a keyboard can do so again; who asks to end means it.
-                if signal != Signal::Interrupt {
-                    self.give_up_after(TERMINATE_LIMIT, signal);
-                }
-            }
-            _ => self.finish(End::Signal(signal)),
-        }
-    }
-
     /// Leaves the machine to itself, after it has got everything that was typed.
     fn detach(&mut self) {
         match self.target {
@@ -473,25 +445,6 @@ impl Session {
             Target::Console(_) => {}
             Target::Exec(_) => self.finish(End::Detached),
         }
-    }
-
-    /// Stops this program as SIGTSTP should, with the terminal as it was.
-    fn suspend(&mut self) {
-        if let Some(raw) = &mut self.raw {
-            raw.suspend();
-        }
-        signals::stop_here();
-        if let Some(raw) = &mut self.raw
-            && let Err(error) = raw.resume()
-        {
-            self.fail(anyhow::Error::new(error).context("the terminal did not come back"));
-        }
-        self.resize();
-    }
-
-    /// Ends the session as `signal` does when the command has not ended by then.
-    fn give_up_after(&mut self, limit: Duration, signal: Signal) {
-        self.deadline.get_or_insert((Instant::now() + limit, signal));
     }
 
     fn finish(&mut self, end: End) {

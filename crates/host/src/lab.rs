@@ -15,7 +15,7 @@ use stackvm_timeline::screen::{Derived, Screens};
 use thiserror::Error;
 
 use crate::agent::AgentError;
-use crate::exec::ExecError;
+use crate::exec::{ExecError, TERMINALS};
 use crate::guest::{Guest, GuestEvent, GuestSaved};
 use crate::pacing::{Pacer, Plan};
 use crate::prompt::BootFiles;
@@ -249,6 +249,18 @@ impl Lab {
         for screen in &derived.screens {
             if let Some(place) = self.consoles.get_mut(&screen.console) {
                 *place = Terminal::restored(screen);
+            }
+        }
+    }
+
+    /// Gives restored terminals the past that was drawn from what the guest wrote.
+    pub(crate) fn remember(&mut self, drawn: BTreeMap<ConsoleId, Terminal>) {
+        // Commands have their terminals for themselves.
+        let is_command = |console: ConsoleId| matches!(console, ConsoleId::Hvc(number) if TERMINALS.contains(&number));
+        let commands = self.guest.has_agent_port();
+        for (console, drawn) in drawn.into_iter().filter(|(of, _)| !commands || !is_command(*of)) {
+            if let Some(terminal) = self.consoles.get_mut(&console) {
+                terminal.remember(drawn);
             }
         }
     }

@@ -2,36 +2,39 @@
 //!
 //! A folder holds `machine.json` (the [`MachineSpec`]), `lock` (held while a lab runs),
 //! `control.sock` (while it runs), `log`, and, if the machine is kept, `journal` (everything that
-//! happened to it) and, while it does not run, `stopped` (how it was left). This module owns the folders and the starting and ending of labs; what a lab does is in
+//! happened to it), `typed` (who typed what last) and, while it does not run, `stopped` (how it was
+//! left). This module owns the folders and the starting and ending of labs; what a lab does is in
 //! `process`, and what is said to it in `protocol`.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
-use stackvm_timeline::timeline::OpenError;
-use thiserror::Error;
 
 use crate::client::{ClientError, Connection};
-use crate::protocol::StopReason;
-use crate::protocol::{AfterSave, Command, Event, Info, Power, Reply, State};
+use crate::protocol::{Command, Info, Reply};
 use crate::sandbox::Sandbox;
 
+mod error;
 mod labels;
 mod left;
 pub mod names;
 mod past;
 pub(crate) mod spawn;
 pub mod spec;
+mod stop;
 mod trash;
 mod twins;
 
+pub use error::MachinesError;
+pub(crate) use error::io_error;
 pub(crate) use left::{Left, left};
 pub use past::Marker;
 pub use spec::{Access, DiskSpec, FirmwareSpec, Lifetime, MachineSpec, Network, Source, StartFrom};
+pub use stop::{StopHow, Stopped};
 pub use trash::Trashed;
 
 /// Longest name of a machine.
@@ -57,89 +60,6 @@ pub(crate) const LOG_FILE: &str = "log";
 /// In the data directory: what running labs begin, each in its own folder. The folders of twins
 /// are there, and links in `machines` lead to them.
 pub(crate) const ANNEX_FOLDER: &str = "annex";
-
-/// Why something could not be done with a machine.
-#[derive(Debug, Error)]
-pub enum MachinesError {
-    /// No such machine.
-    #[error("there is no machine {name:?}{}", suggestion.as_ref().map_or(String::new(),
-        |near| format!("; did you mean {near:?}?")))]
-    Unknown {
-        /// What was asked for.
-        name: String,
-        /// A machine with a similar name.
-        suggestion: Option<String>,
-    },
-    /// The name is not one.
-    #[error(
-        "{0:?} cannot be a machine's name; use at most {NAME_BYTES_MAX} of a-z, 0-9, - and _, \
-         beginning with a letter or digit"
-    )]
-    BadName(String),
-    /// There is one with this name.
-    #[error("there is a machine {0:?} already; start it, remove it, or choose another name")]
-    Exists(String),
-    /// It must not be running for this.
-    #[error("machine {0:?} is running; stop it first")]
-    Running(String),
-    /// It must be running for this.
-    #[error("machine {0:?} is not running; start it first")]
-    NotRunning(String),
-    /// Too many of them.
-    #[error("there are {MACHINES_MAX} machines already; remove some")]
-    TooMany,
-    /// Its `machine.json` is not one.
-    #[error("{} is damaged: {problem}; remove the machine", path.display())]
-    Damaged {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        problem: String,
-    },
-    /// The lab said why the machine does not start.
-    #[error("{0}")]
-    Start(String),
-    /// The lab process ended without saying why.
-    #[error("the machine's process ended while starting ({status}){log}")]
-    Died {
-        /// How it ended.
-        status: String,
-        /// The end of its log, if it has one.
-        log: String,
-    },
-    /// Its journal cannot be read.
-    #[error(transparent)]
-    Journal(#[from] OpenError),
-    /// It has not been there at that instant.
-    #[error("machine {id:?} has not been at {at}: its journal is from {begin} to {end}")]
-    Never {
-        /// The machine.
-        id: String,
-        /// When.
-        at: stackvm_machine::Instant,
-        /// When its journal begins.
-        begin: stackvm_machine::Instant,
-        /// How far it has come.
-        end: stackvm_machine::Instant,
-    },
-    /// It is not kept, so nothing is known of its past.
-    #[error("machine {0:?} is not kept, so it has no past; only those with a name have")]
-    NoPast(String),
-    /// A file or folder cannot be used.
-    #[error("could not {what} {}", path.display())]
-    Io {
-        /// What was tried.
-        what: &'static str,
-        /// With what.
-        path: PathBuf,
-        /// Why not.
-        #[source]
-        error: io::Error,
-    },
-    /// The lab does not answer as it should.
-    #[error(transparent)]
-    Client(#[from] ClientError),
-}
 
 /// What a machine in the list does.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -172,33 +92,6 @@ pub struct Started {
     pub socket: PathBuf,
     /// Process id of its lab.
     pub pid: u32,
-}
-
-/// How to stop a machine.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum StopHow {
-    /// Ask the guest to switch off; pull the plug when it has not within this time, or cannot be
-    /// asked.
-    Shutdown {
-        /// Wall time.
-        patience: Duration,
-    },
-    /// Save it; only for named machines.
-    Save,
-    /// Pull the plug.
-    Kill,
-}
-
-/// How a machine stopped.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Stopped {
-    /// As asked.
-    Clean,
-    /// The plug was pulled instead.
-    Forced {
-        /// Why.
-        reason: String,
-    },
 }
 
 /// The machines of a data directory.
@@ -340,38 +233,6 @@ impl Machines {
         }
     }
 
-    /// Stops a running machine and waits for its lab to end.
-    ///
-    /// # Errors
-    /// As [`Machines::connect`]; [`ClientError::Refused`] when it cannot be saved.
-    pub fn stop(&self, name: &str, how: StopHow) -> Result<Stopped, MachinesError> {
-        let mut lab = self.connect(name)?;
-        let mut stopped = Stopped::Clean;
-        match how {
-            StopHow::Save => drop(lab.call(Command::Save { after: AfterSave::Stop })?),
-            StopHow::Kill => drop(lab.call(Command::Power(Power::Kill))?),
-            StopHow::Shutdown { patience } => {
-                let end = Instant::now() + patience;
-                if let Err(reason) = ask_to_switch_off(&mut lab, end)? {
-                    stopped = Stopped::Forced { reason };
-                    // It may switch off by itself this very moment: then it is gone, too.
-                    let _ = lab.send(Command::Power(Power::Kill));
-                }
-            }
-        }
-        loop {
-            match lab.recv() {
-                Ok(Event::State(State::Stopped(StopReason::Failed { message }))) => {
-                    stopped = Stopped::Forced { reason: message };
-                }
-                Ok(_) => {}
-                Err(_) => break,
-            }
-        }
-        self.wait_for_end(name)?;
-        Ok(stopped)
-    }
-
     /// Removes a machine and everything it has kept.
     ///
     /// # Errors
@@ -510,24 +371,6 @@ impl Machines {
             let _ = self.remove_folder(name);
         }
     }
-
-    /// The socket closes a moment before the lab has tidied up.
-    fn wait_for_end(&self, name: &str) -> Result<(), MachinesError> {
-        let end = Instant::now() + Duration::from_secs(60);
-        let folder = self.machine_folder(name);
-        while folder.is_dir() {
-            match self.lock(name) {
-                Ok(_) => return Ok(()),
-                Err(MachinesError::Running(_)) if Instant::now() < end => {
-                    std::thread::sleep(Duration::from_millis(5));
-                }
-                // Its folder went away just now.
-                Err(MachinesError::Io { .. }) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
-    }
 }
 
 /// Checks a machine's name.
@@ -574,39 +417,6 @@ fn try_flock(path: &Path, how: FlockOperation) -> io::Result<Option<File>> {
         Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
         Err(error) => Err(error.into()),
     }
-}
-
-/// Asks the guest to switch off and waits until `end` for its lab to say that it has; the inner
-/// error says why it has not.
-fn ask_to_switch_off(
-    lab: &mut Connection,
-    end: Instant,
-) -> Result<Result<(), String>, ClientError> {
-    match lab.call(Command::Power(Power::Shutdown)) {
-        Err(ClientError::Refused(message)) => return Ok(Err(message)),
-        Err(ClientError::Closed) => return Ok(Ok(())),
-        result => drop(result?),
-    }
-    loop {
-        let left = end.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Ok(Err("the guest did not switch off in time".to_owned()));
-        }
-        match lab.recv_timeout(left) {
-            Ok(Some(Event::State(State::Stopped(_)))) | Err(ClientError::Closed) => {
-                return Ok(Ok(()));
-            }
-            Ok(_) => {}
-            Err(error) => return Err(error),
-        }
-    }
-}
-
-pub(crate) fn io_error<'a>(
-    what: &'static str,
-    path: &'a Path,
-) -> impl FnOnce(io::Error) -> MachinesError + 'a {
-    move |error| MachinesError::Io { what, path: path.to_owned(), error }
 }
 
 #[cfg(test)]

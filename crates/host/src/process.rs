@@ -28,10 +28,13 @@ use crate::net_user::{NetError, NetUser};
 use crate::protocol::{Agent, Event, ExecId, Hello, Power, State, StopReason, Tag, VERSION};
 use crate::sandbox::Sandbox;
 
+mod believed;
 mod clients;
 mod confine;
+mod drawn;
 mod ending;
 mod fork;
+mod ledger;
 mod make;
 mod recording;
 mod requests;

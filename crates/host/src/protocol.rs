@@ -2,9 +2,9 @@
 //!
 //! A frame is a 4-byte big-endian length and that many bytes of postcard. The lab speaks first,
 //! with [`Event::Hello`]; from then on the client sends [`Request`]s and the lab sends [`Event`]s.
-//! This module owns the messages, their limits and the framing ([`encode`], [`Decoder`]), which do
-//! no I/O and so serve blocking and asynchronous users alike. Sockets are `client`'s and
-//! `process`'s.
+//! This module owns the messages and their limits, and `framing` how they become bytes ([`encode`],
+//! [`Decoder`]); neither does I/O, and so both serve blocking and asynchronous users alike. Sockets
+//! are `client`'s and `process`'s.
 //!
 //! A client that reads slowly never holds up a terminal: when its buffer in the lab is full it
 //! loses terminal output and is told so ([`Event::ConsoleLost`]). Output of a command is never
@@ -12,11 +12,14 @@
 
 use std::path::PathBuf;
 
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize};
 use stackvm_machine::ConsoleId;
-use thiserror::Error;
 
-use crate::sandbox::Sandbox;
+mod facts;
+mod framing;
+
+pub use facts::{Agent, Info, State, StopReason};
+pub use framing::{CodecError, Decoder, decode, encode};
 
 /// Version of the protocol; the two sides must have the same one.
 pub const VERSION: u16 = 2;
@@ -106,7 +109,8 @@ pub enum Command {
     Look {
         /// Which terminal.
         console: ConsoleId,
-        /// No lines that were written before this instant, in ticks, except those on the screen.
+        /// No lines that were written by this instant, in ticks, except those on the screen; 0 is
+        /// before everything.
         since_ticks: u64,
         /// At most so many lines above the screen.
         lines_max: u32,
@@ -453,176 +457,6 @@ pub enum Reply {
         /// The state's digest, in hexadecimal.
         digest: String,
     },
-}
-
-/// State of a machine.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub enum State {
-    /// The lab is being set up.
-    Starting,
-    /// Virtual time runs.
-    Running,
-    /// Virtual time is held.
-    Paused,
-    /// A condition of the host must be cured first; then [`Power::Resume`].
-    Stalled {
-        /// What happened, to what.
-        reason: String,
-    },
-    /// The machine is off and the lab ends.
-    Stopped(StopReason),
-}
-
-/// Why a machine is off.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub enum StopReason {
-    /// The guest switched it off.
-    PowerOff {
-        /// The code the guest gave; 0 is success.
-        code: u32,
-    },
-    /// [`Power::Kill`] or a signal to the lab.
-    Killed,
-    /// [`Command::Save`] with [`AfterSave::Stop`].
-    Saved,
-    /// The lab could not go on.
-    Failed {
-        /// Why.
-        message: String,
-    },
-}
-
-/// Whether the guest's agent listens.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub enum Agent {
-    /// Not there (yet).
-    Absent,
-    /// There: `exec`, shutdown and clock setting work.
-    Up,
-}
-
-/// Facts about a running machine.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Info {
-    /// Its name.
-    pub name: String,
-    /// The image or kernel file it started from.
-    pub image: String,
-    /// Its state.
-    pub state: State,
-    /// Whether its agent is there.
-    pub agent: Agent,
-    /// Ticks (1/16 ns) of virtual time since switch-on.
-    pub instant_ticks: u64,
-    /// Instructions retired by all harts.
-    pub instructions: u64,
-    /// RAM in bytes.
-    pub memory_bytes: u64,
-    /// Number of harts.
-    pub harts: u32,
-    /// Ticks per instruction now.
-    pub rate_ticks: u32,
-    /// Milliseconds of wall time since the lab started.
-    pub uptime_ms: u64,
-    /// Bytes of disk blocks the guest has written since they differ from the image.
-    pub disk_bytes_written: u64,
-    /// Commands running through the agent.
-    pub execs: u32,
-    /// Connected clients.
-    pub clients: u32,
-    /// Process id of the lab.
-    pub pid: u32,
-    /// Whether the lab's process is locked in.
-    pub sandbox: Sandbox,
-    /// If it is, the name of the folder below `annex` in the data directory where its twins and
-    /// recordings that begin now must be.
-    pub annex: Option<String>,
-}
-
-/// Why bytes are not a message, or a message cannot be sent.
-#[derive(Debug, Error)]
-pub enum CodecError {
-    /// Longer than [`FRAME_BYTES_MAX`].
-    #[error("message of {bytes} bytes: at most {FRAME_BYTES_MAX} are possible")]
-    TooLong {
-        /// Its length.
-        bytes: usize,
-    },
-    /// Not a message of this version.
-    #[error("not a message of protocol version {VERSION}: {0}")]
-    Malformed(#[from] postcard::Error),
-    /// Bytes left over after the message in its frame.
-    #[error("{bytes} bytes too many in a message")]
-    Trailing {
-        /// How many.
-        bytes: usize,
-    },
-}
-
-/// Appends `message` as one frame to `out`.
-///
-/// # Errors
-/// [`CodecError::TooLong`], and `out` is as before.
-pub fn encode<T: Serialize>(message: &T, out: &mut Vec<u8>) -> Result<(), CodecError> {
-    let body = postcard::to_stdvec(message)?;
-    if body.len() > FRAME_BYTES_MAX {
-        return Err(CodecError::TooLong { bytes: body.len() });
-    }
-    out.extend_from_slice(&(body.len() as u32).to_be_bytes());
-    out.extend_from_slice(&body);
-    Ok(())
-}
-
-/// Decodes the body of one frame (without its length).
-///
-/// # Errors
-/// See [`CodecError`].
-pub fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, CodecError> {
-    if body.len() > FRAME_BYTES_MAX {
-        return Err(CodecError::TooLong { bytes: body.len() });
-    }
-    let (message, rest) = postcard::take_from_bytes(body)?;
-    if rest.is_empty() { Ok(message) } else { Err(CodecError::Trailing { bytes: rest.len() }) }
-}
-
-/// Collects received bytes and hands out whole messages. After an error the connection is of no
-/// more use: frames have lost their beginning.
-#[derive(Debug, Default)]
-pub struct Decoder {
-    bytes: Vec<u8>,
-    taken: usize,
-}
-
-impl Decoder {
-    /// An empty one.
-    pub fn new() -> Decoder {
-        Decoder::default()
-    }
-
-    /// Adds received bytes.
-    pub fn extend(&mut self, bytes: &[u8]) {
-        // What was handed out goes away here, at most once per read.
-        self.bytes.drain(..self.taken);
-        self.taken = 0;
-        self.bytes.extend_from_slice(bytes);
-    }
-
-    /// The next whole message, if it has arrived.
-    ///
-    /// # Errors
-    /// See [`CodecError`]. A length above the limit is an error as soon as it is seen.
-    pub fn next_message<T: DeserializeOwned>(&mut self) -> Result<Option<T>, CodecError> {
-        let waiting = &self.bytes[self.taken..];
-        let Some((length, rest)) = waiting.split_first_chunk::<4>() else { return Ok(None) };
-        let bytes = u32::from_be_bytes(*length) as usize;
-        if bytes > FRAME_BYTES_MAX {
-            return Err(CodecError::TooLong { bytes });
-        }
-        let Some(body) = rest.get(..bytes) else { return Ok(None) };
-        let message = decode(body)?;
-        self.taken += 4 + bytes;
-        Ok(Some(message))
-    }
 }
 
 #[cfg(test)]

@@ -10,9 +10,9 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use stackvm_machine::{Instant, Machine, Output};
-use stackvm_timeline::Event;
 use stackvm_timeline::journal::JournalError;
 use stackvm_timeline::screen::Screens;
+use stackvm_timeline::{BranchId, Event};
 
 use crate::lab::Actor;
 
@@ -31,6 +31,21 @@ pub(crate) type Token = u64;
 pub(crate) struct Answer {
     pub(crate) token: Token,
     pub(crate) result: Result<(), String>,
+}
+
+/// Which entry of a journal something is: the so-manieth of a branch's own, counted from 1.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct EntryPlace {
+    pub(crate) branch: BranchId,
+    pub(crate) entries: u64,
+}
+
+impl EntryPlace {
+    /// Whether it comes before another in the life of one machine. Branches of its journal follow
+    /// each other.
+    pub(crate) fn is_before(self, other: EntryPlace) -> bool {
+        (self.branch, self.entries) < (other.branch, other.entries)
+    }
 }
 
 /// Everybody who keeps what happens to a machine.
@@ -87,6 +102,11 @@ impl Recorders {
     /// Takes what has been done for those who wait.
     pub(crate) fn take_answers(&mut self) -> Vec<Answer> {
         std::mem::take(&mut self.answers)
+    }
+
+    /// Where the next entry will be in the machine's own journal, which is the first.
+    pub(crate) fn next_entry(&self) -> Option<EntryPlace> {
+        self.list.first().map(Recorder::next_entry)
     }
 
     /// Writes what is about to happen. After an error the same call is to be repeated.

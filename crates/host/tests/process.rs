@@ -35,7 +35,7 @@ mod terminals;
 /// A test gets an empty data directory.
 type Test = fn(&Path);
 
-const TESTS: [(&str, Test); 22] = [
+const TESTS: [(&str, Test); 26] = [
     ("a_terminal_echoes_for_everybody", a_terminal_echoes_for_everybody),
     ("codes_arrive_and_ephemeral_machines_vanish", codes_arrive_and_ephemeral_machines_vanish),
     ("a_guest_can_reset_its_machine", a_guest_can_reset_its_machine),
@@ -53,8 +53,12 @@ const TESTS: [(&str, Test); 22] = [
     ("what_cannot_be_forked_says_why", forks::what_cannot_be_forked_says_why),
     ("a_hijacked_lab_reaches_nothing", sandbox::a_hijacked_lab_reaches_nothing),
     ("labs_are_locked_in", sandbox::labs_are_locked_in),
+    ("a_kernel_without_sandboxes_is_named", sandbox::a_kernel_without_sandboxes_is_named),
+    ("a_forged_journal_is_refused", sandbox::a_forged_journal_is_refused),
     ("a_query_has_one_answer", terminals::a_query_has_one_answer),
     ("numbered_inputs_are_typed_once", terminals::numbered_inputs_are_typed_once),
+    ("a_killed_lab_types_each_key_once", terminals::a_killed_lab_types_each_key_once),
+    ("a_restart_keeps_what_was_shown", terminals::a_restart_keeps_what_was_shown),
     ("terminals_are_looked_at", terminals::terminals_are_looked_at),
     ("a_machine_goes_on_from_a_marker", moments::a_machine_goes_on_from_a_marker),
     ("labels_change_while_it_runs", moments::labels_change_while_it_runs),
@@ -65,6 +69,7 @@ fn main() -> ExitCode {
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["lab", folder] => return lab_main(Path::new(folder), Sandbox::On),
         ["lab", "--no-sandbox", folder] => return lab_main(Path::new(folder), Sandbox::Off),
+        ["lacking", what, data] => return sandbox::lacking(what, Path::new(data)),
         ["hijacked", inside, attempt, ref folders @ ..] => {
             return sandbox::hijacked(inside, attempt, folders);
         }

@@ -17,6 +17,8 @@ pub(crate) const APPEND: &str = "console=ttyS0 cryptomgr.notests quiet \
     check_unaligned_access_all_cpus";
 
 const INIT: &str = include_str!("guest/tiny-init.sh");
+const LOG_IN: &str = include_str!("guest/tiny-log-in.sh");
+const BEHIND: &str = include_str!("guest/tiny-behind.sh");
 const PROFILE: &str = include_str!("guest/tiny-profile.sh");
 const SHUTDOWN: &str = include_str!("guest/shutdown.sh");
 const UDHCPC: &str = include_str!("guest/udhcpc.sh");
@@ -41,7 +43,7 @@ pub(crate) fn plan() -> Plan {
         }],
         append: APPEND,
         memory_bytes: 256 << 20,
-        recipe: recipe_hash(&[INIT, PROFILE, SHUTDOWN, UDHCPC, &MODULES.join(" ")]),
+        recipe: recipe_hash(&[INIT, LOG_IN, BEHIND, PROFILE, SHUTDOWN, UDHCPC, &MODULES.join(" ")]),
         make,
     }
 }
@@ -62,6 +64,8 @@ fn make(
     files.add_program(&mut tree, "usr/sbin/qemu-ga", "bin/qemu-ga")?;
     add_modules(&mut tree, &kernel, &MODULES)?;
     tree.file("init", 0o755, INIT);
+    tree.file("etc/tiny/log-in", 0o755, LOG_IN);
+    tree.file("etc/tiny/behind", 0o755, BEHIND);
     tree.file("bin/shutdown", 0o755, SHUTDOWN);
     tree.file("etc/profile", 0o644, PROFILE);
     tree.file("etc/udhcpc.sh", 0o755, UDHCPC);

@@ -41,7 +41,8 @@ pub(crate) struct Access {
     hashes: Semaphore,
 }
 
-struct Token {
+/// A link's one-time half.
+pub(crate) struct Token {
     hash: SecretHash,
     ends: Instant,
 }
@@ -86,13 +87,18 @@ impl Access {
         Ok(secret.hex())
     }
 
-    /// Takes a token, which is void from now on; false if there is none like it.
-    pub(crate) fn redeem(&self, token: &str) -> bool {
+    /// Takes a token, which is void from now on, if there is one like it.
+    pub(crate) fn redeem(&self, token: &str) -> Option<Token> {
         let (hash, now) = (SecretHash::of(token), Instant::now());
         let mut tokens = self.lock();
         tokens.retain(|token| token.ends > now);
         let place = tokens.iter().position(|token| token.hash == hash);
-        place.and_then(|place| tokens.remove(place)).is_some()
+        place.and_then(|place| tokens.remove(place))
+    }
+
+    /// Makes a token good again that nobody came in by after all.
+    pub(crate) fn give_back(&self, token: Token) {
+        self.lock().push_back(token);
     }
 
     /// Who sends a request with these headers. Where there is a bearer, cookies do not count: a

@@ -11,8 +11,8 @@ use std::time::Duration;
 use std::{fs, io};
 
 use stackvm_host::machines::{
-    Lifetime, Listed, MachineSpec, Machines, MachinesError, Source, StartFrom, Status, StopHow,
-    Stopped, Trashed, check_name,
+    Lifetime, Listed, MACHINES_MAX, MachineSpec, Machines, MachinesError, Source, StartFrom,
+    Status, StopHow, Stopped, Trashed, check_name,
 };
 use stackvm_host::prompt;
 use stackvm_host::protocol::{Command, RecordingAction};
@@ -64,6 +64,25 @@ pub(crate) enum Ended {
     NotSaved(String),
 }
 
+/// A name that is kept for a new machine; dropped, it is free again.
+pub(crate) struct Reserved {
+    fleet: Fleet,
+    spec: MachineSpec,
+}
+
+impl Reserved {
+    /// What the machine will be.
+    pub(crate) fn spec(&self) -> &MachineSpec {
+        &self.spec
+    }
+}
+
+impl Drop for Reserved {
+    fn drop(&mut self) {
+        self.fleet.lock().coming.remove(&self.spec.name);
+    }
+}
+
 impl Fleet {
     /// Those of `data_dir`, an absolute path.
     pub(crate) fn open(
@@ -101,9 +120,12 @@ impl Fleet {
     }
 
     /// Takes a name for a new machine, which is listed from now on.
-    pub(crate) async fn reserve(&self, wish: &Wish) -> Result<MachineSpec, Problem> {
+    pub(crate) async fn reserve(&self, wish: &Wish) -> Result<Reserved, Problem> {
         self.check_room(wish).await?;
         let taken = self.list().await?;
+        if taken.len() >= MACHINES_MAX {
+            return Err(MachinesError::TooMany.into());
+        }
         let is_taken = |name: &str| {
             taken.iter().any(|machine| machine.spec.name == name || machine.label() == name)
         };
@@ -141,28 +163,22 @@ impl Fleet {
             return Err(MachinesError::Exists(label.clone()).into());
         }
         inner.coming.insert(id, spec.clone());
-        Ok(spec)
-    }
-
-    /// Gives back a name that was reserved.
-    pub(crate) fn release(&self, id: &str) {
-        self.lock().coming.remove(id);
+        Ok(Reserved { fleet: self.clone(), spec })
     }
 
     /// Makes and starts a machine that was reserved, and all it needs; in the end it is reserved no
     /// more.
     pub(crate) async fn make(
         &self,
-        spec: MachineSpec,
+        reserved: Reserved,
         progress: impl FnMut(Progress) + Send + 'static,
         cancel: Cancel,
     ) -> Result<(), Fault> {
-        let (fleet, id) = (self.clone(), spec.name.clone());
+        let (fleet, spec) = (self.clone(), reserved.spec().clone());
         let made = spawn_blocking(move || fleet.make_blocking(spec, progress, &cancel)).await;
         let result = made.unwrap_or_else(|panic| Err(fault(&panic)));
-        self.release(&id);
         if result.is_ok() {
-            self.adopt(&id);
+            self.adopt(&reserved.spec().name);
         }
         result
     }
@@ -250,6 +266,15 @@ impl Fleet {
             at_ns: marker.at.ns(),
         };
         Ok((0..).zip(markers).map(view).collect())
+    }
+
+    /// How far a machine has come, in nanoseconds, as its recording says; `None` without one.
+    pub(crate) async fn reached_ns(&self, id: &str) -> Result<Option<u64>, Problem> {
+        if self.lock().coming.contains_key(id) {
+            return Ok(None);
+        }
+        let reached = self.with(id, |machines, id| machines.reached(id)).await?;
+        Ok(reached.map(|instant| instant.ns()))
     }
 
     /// Gives the present instant of a running machine a name.
@@ -345,23 +370,13 @@ impl Fleet {
 
     /// Disk and memory for one more.
     async fn check_room(&self, wish: &Wish) -> Result<(), Problem> {
-        let refuse =
-            |detail: String, action: &str| Err(Problem::new(Kind::Unavailable, detail, action));
         let data_dir = self.data_dir.clone();
         let free = spawn_blocking(move || rustix::fs::statvfs(&data_dir)).await;
         let free = free.map_err(|panic| Problem::unavailable(&panic))?;
         // A file system that does not say has to show it when it is written to.
         let free = free.map_or(u64::MAX, |stat| stat.f_bavail.saturating_mul(stat.f_frsize));
-        if free < DISK_SPARE_BYTES {
-            let detail = format!("only {} MiB of disk space are left", free >> 20);
-            return refuse(detail, "Delete machines or other files, then try again.");
-        }
-        let (wanted, left) = (wish.memory_bytes.unwrap_or(0), memory_left());
-        if wanted > left {
-            let detail = format!("{} MiB of memory are left for {}", left >> 20, wanted >> 20);
-            return refuse(detail, "Stop machines, or make it smaller.");
-        }
-        Ok(())
+        let left = Left { disk_bytes: free, memory_bytes: memory_left() };
+        left.check(wish.memory_bytes.unwrap_or(0))
     }
 
     async fn with<T: Send + 'static>(
@@ -384,6 +399,31 @@ impl Fleet {
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What the host could give now.
+#[derive(Clone, Copy)]
+struct Left {
+    disk_bytes: u64,
+    memory_bytes: u64,
+}
+
+impl Left {
+    /// Whether that is enough for a machine of so much memory.
+    fn check(self, wanted: u64) -> Result<(), Problem> {
+        let refuse =
+            |detail: String, action: &str| Err(Problem::new(Kind::Unavailable, detail, action));
+        if self.disk_bytes < DISK_SPARE_BYTES {
+            let detail = format!("only {} MiB of disk space are left", self.disk_bytes >> 20);
+            return refuse(detail, "Delete machines or other files, then try again.");
+        }
+        if wanted > self.memory_bytes {
+            let (left, wanted) = (self.memory_bytes >> 20, wanted >> 20);
+            let detail = format!("{left} MiB of memory are left for {wanted}");
+            return refuse(detail, "Stop machines, or make it smaller.");
+        }
+        Ok(())
     }
 }
 
@@ -445,42 +485,4 @@ fn of_prompt(progress: &prompt::Progress) -> Progress {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_bytes_are_shown_as_bytes() {
-        let progress = |phase| stackvm_images::Progress {
-            phase,
-            done_bytes: Some(50),
-            total_bytes: Some(100),
-            message: String::new(),
-        };
-        assert_eq!(of_image(progress(Phase::Download)).total_bytes, Some(100));
-        assert_eq!(of_image(progress(Phase::Install)).total_bytes, None);
-    }
-
-    #[test]
-    fn this_host_says_how_much_memory_is_left() {
-        assert!((1 << 20..1 << 50).contains(&memory_left()));
-    }
-
-    #[tokio::test]
-    async fn a_name_is_reserved_once() {
-        let folder = tempfile::tempdir().unwrap();
-        let fleet = Fleet::open(folder.path(), None, Sandbox::On).unwrap();
-        let wish = |name: Option<&str>| Wish {
-            image: "tiny".to_owned(),
-            name: name.map(str::to_owned),
-            memory_bytes: None,
-        };
-        let first = fleet.reserve(&wish(Some("web"))).await.unwrap();
-        assert_eq!((first.name.as_str(), first.label), ("web", None));
-        assert!(fleet.reserve(&wish(Some("web"))).await.is_err());
-        let (a, b) = (wish(None), wish(None));
-        let (a, b) = tokio::join!(fleet.reserve(&a), fleet.reserve(&b));
-        assert_ne!(a.unwrap().name, b.unwrap().name);
-        assert_eq!(fleet.list().await.unwrap().len(), 3);
-        assert!(fleet.reserve(&Wish { memory_bytes: Some(u64::MAX), ..wish(None) }).await.is_err());
-    }
-}
+mod tests;

@@ -2,15 +2,23 @@
 //!
 //! Text frames are JSON, one message each; binary frames carry terminal bytes and keystrokes. The
 //! page speaks first, with [`ClientMessage::Join`]; the server answers with
-//! [`ServerMessage::Welcome`]. Owns the messages and their limits, and does no I/O.
+//! [`ServerMessage::Welcome`]. Owns the messages and their limits, and does no I/O; binary frames
+//! are in `frames`.
 //! `web/src/lib/protocol.ts` mirrors this file; tests on both sides read `web/tests/protocol.json`,
 //! so neither can change alone.
+
+mod frames;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::rights::{Right, Role};
+pub use frames::{
+    FrameKind, INPUT_HEADER_BYTES, Keys, OUTPUT_HEADER_BYTES, PICTURE_HEADER_BYTES, output_frame,
+    parse_keys, picture_frame,
+};
 
 /// Version of this protocol, in [`ClientMessage::Join`] and [`ServerMessage::Welcome`]; a page of
 /// another version reloads.
@@ -38,19 +46,32 @@ pub type ConsoleIndex = u8;
 
 /// A person on a machine, as long as their page is open; pages that the same browser opens are
 /// different persons with the same name.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize, ToSchema,
+)]
 #[serde(transparent)]
 pub struct PersonId(pub u32);
 
 /// The number that a page gives a keystroke: 1, 2, 3 …, never used twice by one page.
 #[derive(
-    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Debug,
+    Default,
+    Serialize,
+    Deserialize,
+    ToSchema,
 )]
 #[serde(transparent)]
 pub struct InputNumber(pub u64);
 
 /// What the machine is doing.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum MachineState {
     /// Its image or its prompt is being made; tasks say how far that is.
@@ -77,7 +98,7 @@ impl MachineState {
 }
 
 /// Who may type.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum KeyboardMode {
     /// Open while at most two may type, passed from the third on.
@@ -89,8 +110,26 @@ pub enum KeyboardMode {
     Passed,
 }
 
+impl KeyboardMode {
+    const ALL: [KeyboardMode; 3] = [KeyboardMode::Auto, KeyboardMode::Open, KeyboardMode::Passed];
+
+    /// As it is written in JSON and in the catalog.
+    pub fn name(self) -> &'static str {
+        match self {
+            KeyboardMode::Auto => "auto",
+            KeyboardMode::Open => "open",
+            KeyboardMode::Passed => "passed",
+        }
+    }
+
+    /// The mode that is written like this.
+    pub fn named(name: &str) -> Option<KeyboardMode> {
+        KeyboardMode::ALL.into_iter().find(|mode| mode.name() == name)
+    }
+}
+
 /// The keyboard of a machine.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, ToSchema)]
 pub struct Keyboard {
     /// As the owner has chosen.
     pub mode: KeyboardMode,
@@ -102,10 +141,13 @@ pub struct Keyboard {
     pub waiting: Vec<PersonId>,
     /// Nobody but the owner types.
     pub locked: bool,
+    /// Seconds until an idle holder loses it to whoever waits; `None` while there are more than 30,
+    /// or nobody waits.
+    pub left_s: Option<u32>,
 }
 
 /// Somebody who is here.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Person {
     /// Who.
     pub id: PersonId,
@@ -124,7 +166,7 @@ pub struct Person {
 }
 
 /// Something said beside the machine, or something that happened to it.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Said {
     /// Counts up within a machine.
     pub id: u64,
@@ -141,7 +183,7 @@ pub struct Said {
 }
 
 /// A terminal.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct ConsoleInfo {
     /// `console`, `hvc1`, `kernel log`.
     pub name: String,
@@ -150,7 +192,7 @@ pub struct ConsoleInfo {
 }
 
 /// The first message of the server.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Welcome {
     /// [`VERSION`].
     pub version: u32,
@@ -177,7 +219,7 @@ pub struct Welcome {
 }
 
 /// What the server sends as text.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum ServerMessage {
     /// The first message.
@@ -210,6 +252,7 @@ pub enum ServerMessage {
     /// A terminal has this size; whoever has another window shows this one in it, never reflowed.
     Size {
         /// Which.
+        #[schema(value_type = u8)]
         console: ConsoleIndex,
         /// Columns.
         columns: u16,
@@ -239,6 +282,7 @@ pub enum ServerMessage {
     /// Who typed last at a terminal, each time that changes.
     Typist {
         /// Which.
+        #[schema(value_type = u8)]
         console: ConsoleIndex,
         /// Who, if they are here.
         person: Option<PersonId>,
@@ -273,7 +317,7 @@ pub enum ServerMessage {
 }
 
 /// Why a keystroke was refused.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RefusedKey {
     /// This person's role has no right to type.
@@ -287,7 +331,7 @@ pub enum RefusedKey {
 }
 
 /// Why a connection ends.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Gone {
     /// The link was revoked.
@@ -309,7 +353,7 @@ pub enum Gone {
 }
 
 /// What a page sends as text. Keystrokes are binary frames.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum ClientMessage {
     /// The first message.
@@ -331,6 +375,7 @@ pub enum ClientMessage {
             skip_serializing_if = "BTreeMap::is_empty",
             deserialize_with = "by_console"
         )]
+        #[schema(value_type = BTreeMap<String, u64>)]
         seen: BTreeMap<ConsoleIndex, u64>,
         /// The last message of the chat that this page has, 0 for none.
         #[serde(default)]
@@ -339,16 +384,19 @@ pub enum ClientMessage {
     /// Send a terminal from now on, with a picture first.
     Watch {
         /// Which.
+        #[schema(value_type = u8)]
         console: ConsoleIndex,
     },
     /// Send a terminal no more.
     Unwatch {
         /// Which.
+        #[schema(value_type = u8)]
         console: ConsoleIndex,
     },
     /// The size this page would like a terminal to have.
     Resize {
         /// Which.
+        #[schema(value_type = u8)]
         console: ConsoleIndex,
         /// Columns.
         columns: u16,
@@ -358,6 +406,7 @@ pub enum ClientMessage {
     /// The page has drawn a terminal up to a position, and can take more.
     Drawn {
         /// Which.
+        #[schema(value_type = u8)]
         console: ConsoleIndex,
         /// The position after the last byte drawn.
         position: u64,
@@ -434,109 +483,5 @@ where
     by_text.into_iter().map(by_console).collect()
 }
 
-/// A binary frame to a page. Byte 0 is what it is, byte 1 the terminal, then the position as 8
-/// big-endian bytes: of the first byte since the run began, or the one where output goes on after a
-/// picture.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(u8)]
-pub enum FrameKind {
-    /// Bytes that the terminal wrote.
-    Output = 0,
-    /// Begin this terminal anew: 2 bytes columns, 2 bytes rows, then bytes that draw lines above the
-    /// screen and the screen on an empty terminal of that size.
-    Picture = 1,
-}
-
-/// Bytes before the terminal bytes in an output frame.
-pub const OUTPUT_HEADER_BYTES: usize = 10;
-/// Bytes before the terminal bytes in a picture.
-pub const PICTURE_HEADER_BYTES: usize = 14;
-/// Bytes before the keys in a frame from a page.
-pub const INPUT_HEADER_BYTES: usize = 9;
-
-/// A frame of output.
-pub fn output_frame(console: ConsoleIndex, position: u64, bytes: &[u8]) -> Vec<u8> {
-    assert!(bytes.len() <= OUTPUT_BYTES_MAX);
-    let mut frame = Vec::with_capacity(OUTPUT_HEADER_BYTES + bytes.len());
-    frame.extend_from_slice(&[FrameKind::Output as u8, console]);
-    frame.extend_from_slice(&position.to_be_bytes());
-    frame.extend_from_slice(bytes);
-    frame
-}
-
-/// A frame with a picture.
-pub fn picture_frame(
-    console: ConsoleIndex,
-    position: u64,
-    (columns, rows): (u16, u16),
-    bytes: &[u8],
-) -> Vec<u8> {
-    assert!(bytes.len() <= PICTURE_BYTES_MAX);
-    let mut frame = Vec::with_capacity(PICTURE_HEADER_BYTES + bytes.len());
-    frame.extend_from_slice(&[FrameKind::Picture as u8, console]);
-    frame.extend_from_slice(&position.to_be_bytes());
-    frame.extend_from_slice(&columns.to_be_bytes());
-    frame.extend_from_slice(&rows.to_be_bytes());
-    frame.extend_from_slice(bytes);
-    frame
-}
-
-/// What was typed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Keys<'a> {
-    /// Where.
-    pub console: ConsoleIndex,
-    /// Its number.
-    pub number: InputNumber,
-    /// What.
-    pub bytes: &'a [u8],
-}
-
-/// Takes a binary frame of a page apart: the terminal, the number (8 bytes, big-endian), the bytes
-/// typed, of which there is at least one.
-pub fn parse_keys(frame: &[u8]) -> Option<Keys<'_>> {
-    let (&console, rest) = frame.split_first()?;
-    let (number, bytes) = rest.split_first_chunk::<8>()?;
-    let number = InputNumber(u64::from_be_bytes(*number));
-    (!bytes.is_empty() && number.0 > 0).then_some(Keys { console, number, bytes })
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Every message of the fixture is understood and written back exactly as it stands there.
-    fn check<T: Serialize + serde::de::DeserializeOwned>(messages: &serde_json::Value) -> usize {
-        let messages = messages.as_array().expect("a list of messages");
-        for message in messages {
-            let parsed: T = serde_json::from_value(message.clone())
-                .unwrap_or_else(|error| panic!("{message}: {error}"));
-            assert_eq!(&serde_json::to_value(&parsed).unwrap(), message);
-        }
-        messages.len()
-    }
-
-    #[test]
-    fn the_fixture_shared_with_the_page_is_this_protocol() {
-        let fixture: serde_json::Value =
-            serde_json::from_str(include_str!("../../../web/tests/protocol.json")).unwrap();
-        assert_eq!(fixture["version"], VERSION);
-        assert_eq!(fixture["client_message_bytes_max"], CLIENT_MESSAGE_BYTES_MAX);
-        assert!(check::<ServerMessage>(&fixture["server"]) >= 15);
-        assert!(check::<ClientMessage>(&fixture["client"]) >= 15);
-        let frame = output_frame(1, 0x0102_0304_0506_0708, b"hi");
-        assert_eq!(fixture["output_frame"], serde_json::json!(frame));
-        let frame = picture_frame(0, 7, (80, 24), b"hi");
-        assert_eq!(fixture["picture_frame"], serde_json::json!(frame));
-        let input: Vec<u8> = serde_json::from_value(fixture["input_frame"].clone()).unwrap();
-        let keys = Keys { console: 0, number: InputNumber(258), bytes: b"ls\r" };
-        assert_eq!(parse_keys(&input), Some(keys));
-    }
-
-    #[test]
-    fn frames_without_keys_or_number_are_refused() {
-        for frame in [&[][..], &[0][..], &[0, 0, 0, 0, 0, 0, 0, 0, 1][..], &[0; 12][..]] {
-            assert_eq!(parse_keys(frame), None, "{frame:?}");
-        }
-    }
-}
+mod tests;

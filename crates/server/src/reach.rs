@@ -3,7 +3,7 @@
 //! Owns the list of addresses, as listeners come and go; `guard` asks it which hosts and origins
 //! are this server's, pages ask it what to put into a link.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::{PoisonError, RwLock};
 
 use crate::api::types::{ReachAddress, ReachView, ReachWho};
@@ -25,6 +25,8 @@ pub(crate) struct Address {
     who: ReachWho,
     /// Whether anybody on the way can read it.
     is_open: bool,
+    /// Whether people are told of it; further names of what they know already are no news.
+    is_said: bool,
 }
 
 impl Address {
@@ -35,9 +37,26 @@ impl Address {
 
     /// Of a listener that is not the loopback's.
     pub(crate) fn listened(at: SocketAddr, scheme: &'static str) -> Address {
-        let host = with_port(&at.ip().to_string(), at, scheme);
+        let name = at.ip().to_string();
+        let name = if at.is_ipv6() { format!("[{name}]") } else { name };
+        let host = with_port(&name, at.port(), scheme);
         let is_open = scheme == "http" && !at.ip().is_loopback();
-        Address { scheme, host, who: who(at.ip()), is_open }
+        Address { scheme, host, who: who(at.ip()), is_open, is_said: true }
+    }
+
+    /// All names of a listener. One on all addresses of this computer is reached by any of them,
+    /// also in this computer itself; others know it by those on their network.
+    pub(crate) fn all_of(at: SocketAddr, scheme: &'static str) -> Vec<Address> {
+        let mut names: Vec<Address> =
+            addresses_of(at).into_iter().map(|at| Address::listened(at, scheme)).collect();
+        if at.ip().is_unspecified() {
+            let host = with_port("localhost", at.port(), scheme);
+            let who = ReachWho::ThisComputer;
+            names.push(Address { scheme, host, who, is_open: false, is_said: false });
+            let is_near = |name: &&mut Address| name.who == ReachWho::ThisComputer;
+            names.iter_mut().filter(is_near).for_each(|name| name.is_said = false);
+        }
+        names
     }
 
     /// What `--public-url` says: a proxy or a name of this computer.
@@ -69,6 +88,7 @@ impl Address {
             host,
             who,
             is_open: scheme == "http" && who != ReachWho::ThisComputer,
+            is_said: true,
         })
     }
 }
@@ -81,6 +101,7 @@ impl Reach {
             host: format!("{name}:{port}"),
             who: ReachWho::ThisComputer,
             is_open: false,
+            is_said: name == "localhost",
         });
         Reach { port, addresses: RwLock::new(addresses.to_vec()) }
     }
@@ -142,8 +163,7 @@ impl Reach {
         let who = addresses.iter().map(|it| it.who).max().unwrap_or(ReachWho::ThisComputer);
         let mut views: Vec<ReachAddress> = addresses
             .iter()
-            // The other two names of the loopback are no news.
-            .filter(|it| it.who != ReachWho::ThisComputer || it.host.starts_with("localhost:"))
+            .filter(|it| it.is_said)
             .map(|it| ReachAddress { url: it.url(), who: it.who })
             .collect();
         views.sort_by_key(|address| std::cmp::Reverse(address.who));
@@ -159,9 +179,37 @@ impl Reach {
 
 /// This computer's address on its network: the one it would use to talk to others. Nothing is sent.
 pub(crate) fn network_address() -> Option<IpAddr> {
-    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
-    // An address for documentation: only the routing table is asked.
-    socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9)).ok()?;
+    // Addresses for documentation: only the routing table is asked.
+    address_towards(Ipv4Addr::new(192, 0, 2, 1).into())
+}
+
+/// The addresses that a listener at `at` has: itself, or those that are known of all.
+pub(crate) fn addresses_of(at: SocketAddr) -> Vec<SocketAddr> {
+    if !at.ip().is_unspecified() {
+        return vec![at];
+    }
+    let mut near: Vec<IpAddr> = vec![Ipv4Addr::LOCALHOST.into()];
+    let mut far = Vec::from_iter(network_address());
+    // All of IPv6 are all of IPv4 as well.
+    if at.is_ipv6() {
+        near.push(Ipv6Addr::LOCALHOST.into());
+        far.extend(address_towards(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).into()));
+    }
+    if far.is_empty() {
+        // Somebody may reach it all the same, and that it is open must be said.
+        far.push(at.ip());
+    }
+    let with_port = |ip| SocketAddr::new(ip, at.port());
+    near.into_iter().chain(far).map(with_port).collect()
+}
+
+fn address_towards(far: IpAddr) -> Option<IpAddr> {
+    let any: IpAddr = match far {
+        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let socket = UdpSocket::bind((any, 0)).ok()?;
+    socket.connect((far, 9)).ok()?;
     let address = socket.local_addr().ok()?.ip();
     (!address.is_loopback() && !address.is_unspecified()).then_some(address)
 }
@@ -179,10 +227,9 @@ fn who(address: IpAddr) -> ReachWho {
 }
 
 /// As browsers write it: the scheme's own port is left out.
-fn with_port(name: &str, at: SocketAddr, scheme: &str) -> String {
-    let name = if at.is_ipv6() { format!("[{name}]") } else { name.to_owned() };
-    match (scheme, at.port()) {
-        ("http", 80) | ("https", 443) => name,
+fn with_port(name: &str, port: u16, scheme: &str) -> String {
+    match (scheme, port) {
+        ("http", 80) | ("https", 443) => name.to_owned(),
         (_, port) => format!("{name}:{port}"),
     }
 }
@@ -219,6 +266,42 @@ mod tests {
         check("192.168.1.7", ReachWho::Network);
         check("fd00::1", ReachWho::Network);
         check("203.0.113.9", ReachWho::Anyone);
+    }
+
+    #[test]
+    fn a_listener_is_known_by_all_its_names() {
+        let check = |at: &str, scheme, hosts: &[&str], who: ReachWho, said: &[&str]| {
+            let reach = Reach::new(7333);
+            Address::all_of(at.parse().unwrap(), scheme).into_iter().for_each(|it| reach.add(it));
+            for host in hosts {
+                assert!(reach.knows_host(host), "{at}: {host}");
+                assert!(reach.knows_origin(&format!("{scheme}://{host}"), host), "{at}: {host}");
+            }
+            assert!(!reach.knows_host("evil.example:9"), "{at}");
+            let view = reach.view(false);
+            assert!(view.who >= who, "{at}: {:?}", view.who);
+            for url in said {
+                assert!(view.addresses.iter().any(|it| it.url == *url), "{at}: {url}");
+            }
+            let names = |it: &&ReachAddress| it.who == ReachWho::ThisComputer;
+            assert!(view.addresses.iter().filter(names).count() <= 2, "{at}: no noise");
+        };
+        use ReachWho::*;
+        check("[::1]:9", "http", &["[::1]:9"], ThisComputer, &["http://[::1]:9"]);
+        check("[::1]:443", "https", &["[::1]"], ThisComputer, &["https://[::1]"]);
+        check("127.0.0.2:9", "http", &["127.0.0.2:9"], ThisComputer, &["http://127.0.0.2:9"]);
+        check("[fd00::7]:9", "https", &["[fd00::7]:9"], Network, &["https://[fd00::7]:9"]);
+        let local = ["localhost:9", "127.0.0.1:9"];
+        check("0.0.0.0:9", "https", &local, Network, &[]);
+        check("[::]:9", "http", &["localhost:9", "127.0.0.1:9", "[::1]:9"], Network, &[]);
+        // Only a listener of this computer keeps its lines in this computer.
+        let reach = Reach::new(7333);
+        Address::all_of("[::1]:9".parse().unwrap(), "http")
+            .into_iter()
+            .for_each(|it| reach.add(it));
+        assert_eq!((reach.view(false).who, reach.warning().as_str()), (ThisComputer, ""));
+        Address::all_of("[::]:9".parse().unwrap(), "http").into_iter().for_each(|it| reach.add(it));
+        assert!(!reach.warning().is_empty());
     }
 
     #[test]

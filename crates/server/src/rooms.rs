@@ -18,6 +18,7 @@ pub(crate) mod names;
 mod page;
 mod people;
 mod room;
+mod settled;
 mod stream;
 mod supervisor;
 #[cfg(test)]
@@ -28,7 +29,7 @@ mod versioned;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 use axum::extract::ws::WebSocket;
 use stackvm_catalog::Catalog;
@@ -40,6 +41,7 @@ use tokio::sync::{Notify, broadcast};
 use tokio::task::AbortHandle;
 
 use crate::api::types::PersonView;
+use crate::clock::unix_ms;
 use crate::grant::Grant;
 use crate::protocol::{ConsoleIndex, Gone, MachineState};
 use crate::viewer;
@@ -320,10 +322,4 @@ impl Drop for Rooms {
             task.abort();
         }
     }
-}
-
-/// Milliseconds since 1970.
-fn unix_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }

@@ -327,20 +327,19 @@ async fn listen_on(
     let at = listen.address;
     let failed = |source| ListenError::Address { address: at, source };
     let listener = TcpListener::bind(at).await.map_err(failed)?;
-    let mut address = listener.local_addr().map_err(failed)?;
-    // All addresses of this computer: others know it by the one on their network.
-    if address.ip().is_unspecified() {
-        address.set_ip(crate::reach::network_address().unwrap_or(address.ip()));
-    }
+    let address = listener.local_addr().map_err(failed)?;
     let tls = match &listen.encryption {
         Encryption::Files { certificate, key } => Some(tls::from_files(certificate, key)?),
-        Encryption::SelfSigned => Some(tls::self_signed(&[address.ip()])?),
+        Encryption::SelfSigned => {
+            let known = crate::reach::addresses_of(address).into_iter();
+            Some(tls::self_signed(&known.map(|at| at.ip()).collect::<Vec<_>>())?)
+        }
         Encryption::Proxy | Encryption::None => None,
     };
     // What is behind a proxy is reached under the proxy's name.
     if !matches!(listen.encryption, Encryption::Proxy) {
         let scheme = if tls.is_some() { "https" } else { "http" };
-        reach.add(Address::listened(address, scheme));
+        Address::all_of(address, scheme).into_iter().for_each(|name| reach.add(name));
     }
     Ok(sockets.open(listener, tls))
 }

@@ -36,6 +36,19 @@ pub enum TlsError {
         problem: pem::Error,
     },
     /// The two do not fit, or cannot be used.
+    #[error(
+        "{} and {} cannot be used together: {problem}; give a certificate and its own key",
+        certificate.display(), key.display()
+    )]
+    Unfit {
+        /// The certificate's file.
+        certificate: PathBuf,
+        /// The key's.
+        key: PathBuf,
+        /// Why.
+        problem: rustls::Error,
+    },
+    /// A certificate that was made cannot be used.
     #[error("the certificate cannot be used: {0}")]
     Unusable(#[from] rustls::Error),
     /// None could be made.
@@ -54,8 +67,15 @@ pub(crate) fn from_files(certificate: &Path, key: &Path) -> Result<TlsAcceptor, 
     };
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&read(certificate)?).collect();
     let chain = chain.map_err(bad(certificate, "certificate"))?;
+    if chain.is_empty() {
+        return Err(bad(certificate, "certificate")(pem::Error::NoItemsFound));
+    }
     let key_der = PrivateKeyDer::from_pem_slice(&read(key)?).map_err(bad(key, "private key"))?;
-    acceptor(chain, key_der)
+    acceptor(chain, key_der).map_err(|problem| TlsError::Unfit {
+        certificate: certificate.to_owned(),
+        key: key.to_owned(),
+        problem,
+    })
 }
 
 /// With a new certificate for these addresses that nobody vouches for: browsers ask about it once.
@@ -64,13 +84,13 @@ pub(crate) fn self_signed(addresses: &[IpAddr]) -> Result<TlsAcceptor, TlsError>
     let names: Vec<String> = names.chain(["localhost".to_owned()]).collect();
     let made = rcgen::generate_simple_self_signed(names)?;
     let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
-    acceptor(vec![made.cert.der().clone()], key.into())
+    Ok(acceptor(vec![made.cert.der().clone()], key.into())?)
 }
 
 fn acceptor(
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
-) -> Result<TlsAcceptor, TlsError> {
+) -> Result<TlsAcceptor, rustls::Error> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = rustls::ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?

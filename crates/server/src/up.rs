@@ -60,18 +60,22 @@ pub enum UpError {
     },
 }
 
-/// Serves until `stop` is ready or the owner says so from elsewhere. Prints the link on standard
-/// output, and what people should know on standard error.
+/// Serves until `stop` is ready or the owner says so from elsewhere. `announce` gets the link once
+/// the server listens; what people should know goes to standard error.
 ///
 /// # Errors
 /// See [`UpError`].
-pub async fn up(options: UpOptions, stop: impl Future<Output = ()>) -> Result<(), UpError> {
+pub async fn up(
+    options: UpOptions,
+    announce: impl FnOnce(&str),
+    stop: impl Future<Output = ()>,
+) -> Result<(), UpError> {
     let port = options.server.port;
     let running = Server::listen(options.server).await?;
     if port == Port::Preferred && running.addr.port() != DEFAULT_PORT {
         eprintln!("Port {DEFAULT_PORT} is taken, so this is another one.");
     }
-    println!("{}", running.url);
+    announce(&running.url);
     eprintln!("The link opens one browser, once; `stackvm open` makes another.");
     let warning = running.app.reach.warning();
     if !warning.is_empty() {
@@ -120,8 +124,9 @@ impl Running {
         }
         if app.fleet.list().await?.is_empty() && app.fleet.trashed().await?.is_empty() {
             let (image, name) = (FIRST.to_owned(), Some(FIRST.to_owned()));
-            let (task, spec) = app.new_machine(&Wish { image, name, memory_bytes: None }).await?;
-            app.make(task, spec);
+            let wish = Wish { image, name, memory_bytes: None };
+            let (task, reserved) = app.new_machine(&wish).await?;
+            app.make(task, reserved);
         }
         Ok(())
     }
@@ -132,7 +137,7 @@ impl Running {
         let running = match self.app.fleet.running().await {
             Ok(running) => running,
             Err(problem) => {
-                farewell.failed.push(problem.into_fault().what);
+                farewell.failed.push(format!("the machines ({})", problem.into_fault().what));
                 return farewell;
             }
         };

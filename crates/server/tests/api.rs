@@ -9,8 +9,12 @@ use std::process::ExitCode;
 
 #[path = "../../host/tests/process/echo.rs"]
 mod echo;
+#[path = "api/fields.rs"]
+mod fields;
 #[path = "api/frame.rs"]
 mod frame;
+#[path = "api/full.rs"]
+mod full;
 #[path = "api/input.rs"]
 mod input;
 #[path = "api/machines.rs"]
@@ -25,6 +29,8 @@ mod sessions;
 mod shares;
 #[path = "api/site.rs"]
 mod site;
+#[path = "api/tls.rs"]
+mod tls;
 
 use site::Site;
 use stackvm_host::sandbox::Sandbox;
@@ -32,8 +38,10 @@ use stackvm_host::sandbox::Sandbox;
 /// A test gets a server with an empty data directory.
 type Test = fn(Site);
 
-const TESTS: [(&str, Test); 33] = [
+const TESTS: [(&str, Test); 40] = [
     ("wrong_input_is_named", input::wrong_input_is_named),
+    ("no_field_is_taken_on_trust", fields::no_field_is_taken_on_trust),
+    ("a_full_disk_is_said_and_cured", full::a_full_disk_is_said_and_cured),
     ("what_is_not_json_is_refused", input::what_is_not_json_is_refused),
     ("lists_come_in_parts", input::lists_come_in_parts),
     ("a_key_makes_it_once", input::a_key_makes_it_once),
@@ -51,6 +59,10 @@ const TESTS: [(&str, Test); 33] = [
     ("a_link_lets_somebody_in", shares::a_link_lets_somebody_in),
     ("a_link_may_ask_for_a_password", shares::a_link_may_ask_for_a_password),
     ("a_link_ends", shares::a_link_ends),
+    (
+        "a_link_to_a_machine_that_is_off_begins_where_it_goes_on",
+        shares::a_link_to_a_machine_that_is_off_begins_where_it_goes_on,
+    ),
     ("a_revoked_link_cuts_open_sockets", shares::a_revoked_link_cuts_open_sockets),
     ("an_older_machines_link_is_void", shares::an_older_machines_link_is_void),
     ("frames_on_other_sites_have_a_bearer", shares::frames_on_other_sites_have_a_bearer),
@@ -65,6 +77,10 @@ const TESTS: [(&str, Test); 33] = [
     ("pages_of_others_are_refused", network::pages_of_others_are_refused),
     ("every_answer_has_its_armour", network::every_answer_has_its_armour),
     ("the_network_is_opened_and_closed", network::opened_and_closed),
+    ("a_certificate_that_signs_itself", tls::a_certificate_that_signs_itself),
+    ("a_certificate_from_files", tls::a_certificate_from_files),
+    ("addresses_of_ipv6", tls::addresses_of_ipv6),
+    ("opening_the_network_disturbs_nobody", tls::opening_the_network_disturbs_nobody),
     ("ports_and_ends", network::ports_and_ends),
 ];
 

@@ -260,6 +260,15 @@ impl Journal {
         }
     }
 
+    /// Adds to the output track what was lost of it and a replay made again, in order: after the last
+    /// keyframe, where [`Journal::open`] cut it, and before anything new.
+    ///
+    /// # Errors
+    /// As [`Journal::output`].
+    pub fn redo_track(&mut self, item: &TrackItem) -> Result<(), JournalError> {
+        self.track.push(item)
+    }
+
     /// Sizes are inputs, so the track has them from there; that writing it fails is told with the
     /// next output.
     fn note_resize(&mut self, at: Instant, console: ConsoleId, columns: u16, rows: u16) {

@@ -233,7 +233,21 @@ impl Timeline {
         &self,
         branch: BranchId,
     ) -> Box<dyn Iterator<Item = Result<TrackItem, OpenError>> + '_> {
-        Box::new(blocks::track(&self.parts.tracks[branch.0 as usize]))
+        Box::new(blocks::track(self.parts.tracks[branch.0 as usize].clone()))
+    }
+
+    /// The end of a branch's own output track: whole blocks, together at most `bytes_max` long, and
+    /// with as little before them as that allows.
+    ///
+    /// # Errors
+    /// As [`Timeline::entries`].
+    pub fn track_end(
+        &self,
+        branch: BranchId,
+        bytes_max: u64,
+    ) -> Box<dyn Iterator<Item = Result<TrackItem, OpenError>> + '_> {
+        let parts = &self.parts.tracks[branch.0 as usize];
+        Box::new(blocks::track(blocks::last_of_track(parts, bytes_max)))
     }
 
     /// The instant at which a branch's path begins: its root's first keyframe.

@@ -1,5 +1,5 @@
 // What the page and the server say to each other over /api/machines/ID/live: the mirror of
-// crates/server/src/protocol.rs. Tests on both sides read tests/protocol.json.
+// crates/server/src/protocol.rs and its folder. Tests on both sides read tests/protocol.json.
 
 /** A page of another version than the server's loads itself again. */
 export const VERSION = 2;
@@ -52,6 +52,8 @@ export type Keyboard = {
   waiting: number[];
   /** Nobody but the owner types. */
   locked: boolean;
+  /** Seconds until an idle holder loses it to whoever waits; null while there are more than 30. */
+  left_s: number | null;
 };
 export type Person = {
   id: number;
@@ -244,6 +246,7 @@ const SHAPES: Record<ServerMessage["type"], Shape> = {
     holder: orNull(isCount),
     waiting: listOf(isCount),
     locked: isFlag,
+    left_s: orNull(isCount),
   }),
   typist: fields({ console: isCount, person: orNull(isCount), name: isText }),
   chat: fields({ said: listOf(said) }),

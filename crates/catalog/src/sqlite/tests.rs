@@ -1,5 +1,6 @@
 use std::collections::BTreeSet;
-use std::os::unix::fs::MetadataExt;
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
 use super::*;
 use crate::ids::Secret;
@@ -110,7 +111,7 @@ async fn a_newer_one_and_a_broken_one_are_left_alone() {
         .unwrap();
     catalog.close().await;
     let error = SqliteCatalog::open(&path).await.err().unwrap();
-    assert!(matches!(error, CatalogError::Newer { found: 99, known: 1, .. }), "{error}");
+    assert!(matches!(error, CatalogError::Newer { found: 99, known: 2, .. }), "{error}");
 
     let broken = folder.path().join("broken.db");
     let text = "this is no database, and long enough to be seen as something ".repeat(20);
@@ -360,4 +361,81 @@ async fn twenty_at_once_lose_nothing() {
         ids.insert(task.await.unwrap());
     }
     assert_eq!(ids, (1..=20).collect());
+}
+
+#[tokio::test]
+async fn what_was_settled_about_people_is_kept_until_they_or_the_machine_go() {
+    let (_folder, catalog) = catalog().await;
+    assert_eq!(catalog.room("web").await.unwrap(), RoomRow::default());
+    let (ada, bob) = (session(None, 1), session(None, 1));
+    for guest in [&ada, &bob] {
+        catalog.add_session(guest).await.unwrap();
+    }
+    let settled = RoomRow {
+        keyboard_mode: "passed".to_owned(),
+        keyboard_locked: true,
+        muted: BTreeSet::from([bob.id]),
+        admitted: Some(BTreeSet::from([ada.id, bob.id])),
+    };
+    catalog.set_room("web", &settled).await.unwrap();
+    catalog.set_room("other", &RoomRow::default()).await.unwrap();
+    assert_eq!(catalog.room("web").await.unwrap(), settled);
+    // A door may be locked with nobody behind it; an open one is another thing.
+    let alone = RoomRow { admitted: Some(BTreeSet::new()), ..RoomRow::default() };
+    catalog.set_room("other", &alone).await.unwrap();
+    assert_eq!(catalog.room("other").await.unwrap(), alone);
+    catalog.end_session(bob.id).await.unwrap();
+    let left = RoomRow {
+        muted: BTreeSet::new(),
+        admitted: Some(BTreeSet::from([ada.id])),
+        ..settled.clone()
+    };
+    assert_eq!(catalog.room("web").await.unwrap(), left);
+    // Whoever has ended meanwhile is left out.
+    catalog.set_room("web", &settled).await.unwrap();
+    assert_eq!(catalog.room("web").await.unwrap(), left);
+    catalog.forget_machine("web").await.unwrap();
+    assert_eq!(catalog.room("web").await.unwrap(), RoomRow::default());
+    assert_eq!(catalog.room("other").await.unwrap(), alone);
+}
+
+#[tokio::test]
+async fn a_full_disk_is_an_error_and_no_end() {
+    let (_folder, catalog) = catalog().await;
+    let pages: i64 =
+        sqlx::query("PRAGMA page_count").fetch_one(&catalog.pool).await.unwrap().get(0);
+    let limit = async |pages: i64| {
+        let pragma = sqlx::AssertSqlSafe(format!("PRAGMA max_page_count = {pages}"));
+        sqlx::raw_sql(pragma).execute(&catalog.pool).await.unwrap();
+    };
+    limit(pages).await;
+    let large = MachineRow { notes: "x".repeat(limits::NOTES_BYTES_MAX), ..MachineRow::default() };
+    let error = catalog.set_machine("web", &large).await.unwrap_err();
+    assert!(matches!(error, CatalogError::Database { .. }), "{error}");
+    assert!(error.to_string().contains("free space"), "{error}");
+    assert_eq!(catalog.machine("web").await.unwrap(), MachineRow::default());
+    limit(1 << 30).await;
+    assert_eq!(catalog.set_machine("web", &large).await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn an_older_catalog_becomes_a_present_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("catalog.db");
+    let options = SqliteConnectOptions::new().filename(&path).create_if_missing(true);
+    let old = SqlitePool::connect_with(options).await.unwrap();
+    for sql in [
+        include_str!("../../migrations/1.sql"),
+        "CREATE TABLE migrations (version BIGINT NOT NULL PRIMARY KEY)",
+        "INSERT INTO migrations (version) VALUES (1)",
+        "INSERT INTO catalog (instance, owner) VALUES ('i', '0123456789abcdef')",
+    ] {
+        sqlx::raw_sql(sql).execute(&old).await.unwrap();
+    }
+    old.close().await;
+    let catalog = SqliteCatalog::open(&path).await.unwrap();
+    assert_eq!(catalog.instance(), "i");
+    let locked = RoomRow { keyboard_locked: true, ..RoomRow::default() };
+    catalog.set_room("web", &locked).await.unwrap();
+    assert_eq!(catalog.room("web").await.unwrap(), locked);
 }

@@ -2,6 +2,7 @@
 
 use clap::Args;
 
+use crate::format::FormatArgs;
 use crate::values;
 
 #[derive(Args)]
@@ -20,4 +21,6 @@ pub(crate) struct Fork {
     /// The same machine, with its identity, randomness and addresses
     #[arg(long)]
     pub(crate) exact: bool,
+    #[command(flatten)]
+    pub(crate) format: FormatArgs,
 }

@@ -2,6 +2,7 @@
 
 use clap::{Args, ValueEnum};
 
+use crate::format::FormatArgs;
 use crate::values;
 
 #[derive(Args)]
@@ -37,12 +38,8 @@ pub(crate) struct Share {
     /// Revoke a link; whoever came through it is out at once
     #[arg(long, value_name = "ID", conflicts_with_all = ["expires", "label", "password", "past"])]
     pub(crate) revoke: Option<String>,
-    /// As JSON
-    #[arg(long, conflicts_with = "quiet")]
-    pub(crate) json: bool,
-    /// Only ids, one in a line
-    #[arg(short = 'q', long)]
-    pub(crate) quiet: bool,
+    #[command(flatten)]
+    pub(crate) format: FormatArgs,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -63,9 +60,8 @@ pub(crate) struct Open {
     /// Print the link without opening a browser
     #[arg(long)]
     pub(crate) no_open: bool,
-    /// As JSON
-    #[arg(long)]
-    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) format: FormatArgs,
 }
 
 #[derive(Args)]
@@ -76,4 +72,6 @@ pub(crate) struct Rename {
     /// What to call it from now on
     #[arg(value_name = "NEW", value_parser = values::name)]
     pub(crate) new: String,
+    #[command(flatten)]
+    pub(crate) format: FormatArgs,
 }

@@ -7,6 +7,7 @@ use clap::{Args, ValueEnum};
 use stackvm_server::{Encryption, Network, OnNetwork};
 
 use super::SandboxArgs;
+use crate::format::FormatArgs;
 
 #[derive(Args)]
 pub(crate) struct Up {
@@ -43,6 +44,8 @@ pub(crate) struct Up {
     /// Under which address others reach this server, for links
     #[arg(long, value_name = "URL")]
     pub(crate) public_url: Option<String>,
+    #[command(flatten)]
+    pub(crate) format: FormatArgs,
     #[command(flatten)]
     pub(crate) sandbox: SandboxArgs,
 }

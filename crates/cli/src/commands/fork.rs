@@ -4,7 +4,7 @@ use anyhow::Result;
 use stackvm_host::machines::{Lifetime, Machines, Status};
 use stackvm_host::protocol::ForkKind;
 
-use super::{blocking, machine, machines};
+use super::{blocking, machine, machines, rows};
 use crate::args::Fork;
 use crate::failure::failure;
 
@@ -37,8 +37,14 @@ pub(crate) async fn run(args: Fork) -> Result<u8> {
     spec.forwards.clear();
     spec.record = None;
     let kind = if args.exact { ForkKind::Exact } else { ForkKind::Fresh };
-    blocking(move || Ok(machines.fork(&name, &spec, kind)?)).await?;
-    println!("{twin}");
+    blocking({
+        let machines = machines.clone();
+        move || Ok(machines.fork(&name, &spec, kind)?)
+    })
+    .await?;
+    rows::answer(&machines, std::slice::from_ref(&twin), args.format.format(), || {
+        println!("{twin}");
+    });
     Ok(0)
 }
 

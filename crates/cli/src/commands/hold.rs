@@ -4,14 +4,14 @@ use anyhow::Result;
 use stackvm_host::machines::MachinesError;
 use stackvm_host::protocol::{Command, Power};
 
-use super::{machine, machines};
+use super::{machine, machines, rows};
 use crate::args::Hold;
 use crate::failure::failure;
 
 /// Holds machines or lets them go on, one after the other.
-pub(crate) fn run(args: &Hold, power: Power) -> Result<u8> {
+pub(crate) async fn run(args: &Hold, power: Power) -> Result<u8> {
     let machines = machines()?;
-    for name in &args.names {
+    rows::each(&machines, &args.names, args.format.format(), async |name| {
         let id = machine(&machines, name)?.spec.name;
         let mut lab = machines.connect(&id).map_err(|error| match error {
             MachinesError::NotRunning(_) => failure(
@@ -21,6 +21,7 @@ pub(crate) fn run(args: &Hold, power: Power) -> Result<u8> {
             error => error.into(),
         })?;
         lab.call(Command::Power(power))?;
-    }
-    Ok(0)
+        Ok(id)
+    })
+    .await
 }

@@ -7,6 +7,7 @@ use serde_json::json;
 use stackvm_images::{BuildOptions, Image, ImageStore, Job, data_dir};
 
 use crate::args;
+use crate::format::Format;
 use crate::session::Signals;
 use crate::values::show_bytes;
 use crate::work::with_progress;
@@ -19,7 +20,7 @@ pub(crate) async fn run(command: args::Image) -> Result<u8> {
             let image = build(name, mirror).await?;
             println!("{}  {}", image.name, image.hash);
         }
-        args::Image::Ls { json } => list(&ImageStore::open(&home)?.list()?, json)?,
+        args::Image::Ls { format } => list(&ImageStore::open(&home)?.list()?, format.format()),
         args::Image::Rm { names } => {
             let store = ImageStore::open(&home)?;
             for name in names {
@@ -74,30 +75,27 @@ pub(crate) fn options(home: &Path, mirror: Option<String>) -> BuildOptions {
     BuildOptions { data_dir: home.to_owned(), mirror }
 }
 
-fn list(images: &[Image], json: bool) -> Result<()> {
-    if json {
-        let rows: Vec<_> = images
-            .iter()
-            .map(|image| {
-                json!({
-                    "name": image.name,
-                    "hash": image.hash.as_str(),
-                    "size_bytes": image.size_bytes,
-                    "memory_bytes": image.memory_bytes,
-                })
-            })
-            .collect();
-        println!("{}", serde_json::to_string_pretty(&rows)?);
-        return Ok(());
-    }
+fn list(images: &[Image], format: Format) {
+    let row = |image: &Image| {
+        json!({
+            "name": image.name,
+            "hash": image.hash.as_str(),
+            "size_bytes": image.size_bytes,
+            "memory_bytes": image.memory_bytes,
+        })
+    };
+    let json = images.iter().map(row).collect();
+    format.print(images.iter().map(|image| image.name.as_str()), &json, || table(images));
+}
+
+fn table(images: &[Image]) {
     if images.is_empty() {
         eprintln!("no images yet; `stackvm image build tiny` builds one");
-        return Ok(());
+        return;
     }
     println!("{:<16} {:>10}  HASH", "IMAGE", "SIZE");
     for image in images {
         let size = show_bytes(image.size_bytes);
         println!("{:<16} {size:>10}  {}", image.name, &image.hash.as_str()[..16]);
     }
-    Ok(())
 }

@@ -1,7 +1,7 @@
 //! `stackvm open`: a browser that is in, at the running server.
 
 use anyhow::{Context, Result};
-use serde_json::{Value, json};
+use serde_json::json;
 use stackvm_server::open_browser;
 
 use super::{machine, machines};
@@ -20,12 +20,9 @@ pub(crate) fn run(args: &Open) -> Result<u8> {
         None => url.to_owned(),
         Some(id) => url.replacen("/#", &format!("/m/{id}#"), 1),
     };
-    if args.json {
-        let link = json!({ "url": url, "expires_unix_ms": link["expires_unix_ms"] });
-        println!("{}", serde_json::to_string_pretty::<Value>(&link)?);
-    } else {
-        println!("{url}");
-    }
+    let json = json!({ "url": url, "expires_unix_ms": link["expires_unix_ms"] });
+    // The link is what is made, and nothing else names it.
+    args.format.format().print([url.as_str()], &json, || println!("{url}"));
     if !args.no_open {
         open_browser(&url);
     }

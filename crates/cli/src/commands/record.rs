@@ -76,7 +76,8 @@ async fn live(
 ) -> Result<u8> {
     let (machine, recording) = (&args.machine, Some(recording));
     let streams = Streams::Terminal;
-    run::live(Plan { source, machine, command: &[], streams, recording }, signals).await
+    let detach = None;
+    run::live(Plan { source, machine, command: &[], streams, recording, detach }, signals).await
 }
 
 impl Recording {

@@ -2,12 +2,14 @@
 
 use anyhow::Result;
 
-use super::{machine, machines};
+use super::{machine, machines, rows};
 use crate::args::Rename;
 
 /// Renames a machine, running or not.
 pub(crate) fn run(args: &Rename) -> Result<u8> {
     let machines = machines()?;
-    machines.rename(&machine(&machines, &args.name)?.spec.name, &args.new)?;
+    let id = machine(&machines, &args.name)?.spec.name;
+    machines.rename(&id, &args.new)?;
+    rows::answer(&machines, &[id], args.format.format(), || {});
     Ok(0)
 }

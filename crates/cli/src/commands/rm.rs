@@ -3,24 +3,23 @@
 use anyhow::Result;
 use stackvm_host::machines::MachinesError;
 
-use super::{machine, machines};
+use super::{machines, rows, unknown};
 use crate::args::Remove;
 use crate::failure::failure;
 
 /// Removes machines that are off. A damaged one can be removed, too.
-pub(crate) fn run(args: &Remove) -> Result<u8> {
+pub(crate) async fn run(args: &Remove) -> Result<u8> {
     let machines = machines()?;
-    for name in &args.names {
-        match machines.find(name).and_then(|id| machines.remove(&id)) {
-            Err(MachinesError::Running(_)) => {
-                return Err(failure(
-                    format!("machine {name} is running"),
-                    format!("`stackvm stop {name}` stops it"),
-                ));
-            }
-            Err(MachinesError::Unknown { .. }) => drop(machine(&machines, name)?),
-            result => result?,
-        }
-    }
-    Ok(0)
+    rows::each(&machines, &args.names, args.format.format(), async |name| {
+        let removed = machines.find(name).and_then(|id| machines.remove(&id).map(|()| id));
+        removed.map_err(|error| match error {
+            MachinesError::Running(_) => failure(
+                format!("machine {name} is running"),
+                format!("`stackvm stop {name}` stops it"),
+            ),
+            error @ MachinesError::Unknown { .. } => unknown(&error),
+            error => error.into(),
+        })
+    })
+    .await
 }

@@ -12,9 +12,10 @@ use stackvm_machine::{ConsoleId, Instant};
 use super::attach::Streams;
 use super::record::{Existing, Recording};
 use super::until::{self, Show};
-use super::{Joined, Owner, attach, create, image, prompt};
+use super::{Joined, Owner, attach, create, image, prompt, rows};
 use crate::args::{MachineArgs, Net, Run};
 use crate::failure::{self, failure};
+use crate::format::Format;
 use crate::session::{self, End, Link, Menu, RecordingEnd, Signals, Target, Watch};
 
 /// Runs a machine; the exit code is the command's or the guest's.
@@ -44,6 +45,7 @@ pub(crate) async fn run(args: Run) -> Result<u8> {
         command: &args.command,
         streams: if args.tty { Streams::Terminal } else { Streams::Pipes },
         recording,
+        detach: args.detach.format(),
     };
     live(plan, &mut signals).await
 }
@@ -60,6 +62,8 @@ pub(super) struct Plan<'a> {
     pub(super) streams: Streams,
     /// Whether everything is recorded.
     pub(super) recording: Option<Recording>,
+    /// How to answer instead of joining it.
+    pub(super) detach: Option<Format>,
 }
 
 /// Starts a machine and joins it until one of the two ends.
@@ -86,6 +90,13 @@ pub(super) async fn live(plan: Plan<'_>, signals: &mut Signals) -> Result<u8> {
     }
     prompt::ensure(&data_dir()?, &spec, signals).await?;
     let started = create(&machines, spec).await?;
+    if let Some(format) = plan.detach {
+        rows::answer(&machines, std::slice::from_ref(&name), format, || println!("{name}"));
+        if let Some(recording) = plan.recording {
+            recording.left_running();
+        }
+        return Ok(0);
+    }
     let joined = Joined { machines, name, lifetime, owner: Owner::Session };
     let menu = plan.recording.as_ref().map_or(Menu::Machine, Recording::menu);
     let end = match Link::connect(&started.socket).await {

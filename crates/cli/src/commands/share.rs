@@ -10,6 +10,7 @@ use crate::args::{Share, ShareRole};
 use crate::days::for_people;
 use crate::door::Server;
 use crate::failure::failure;
+use crate::format::Format;
 
 /// Longest password, in bytes.
 const PASSWORD_BYTES_MAX: u64 = 256;
@@ -20,6 +21,8 @@ pub(crate) fn run(args: &Share) -> Result<u8> {
     let server = Server::running()?;
     if let Some(share) = &args.revoke {
         server.delete(&format!("/api/shares/{share}"))?;
+        let json = json!({ "id": share, "revoked": true });
+        args.format.format().print([share.as_str()], &json, || {});
     } else if args.list {
         list(args, &server.get(&format!("/api/machines/{id}/shares"))?)?;
     } else {
@@ -36,13 +39,12 @@ pub(crate) fn run(args: &Share) -> Result<u8> {
 }
 
 fn made(args: &Share, server: &Server, created: &Value) -> Result<()> {
+    let format = args.format.format();
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    if args.json {
-        println!("{}", serde_json::to_string_pretty(created)?);
-    } else if args.quiet {
-        println!("{}", text(&created["share"]["id"]));
-    } else {
+    format.print([created["share"]["id"].as_str().unwrap_or_default()], created, || {
         println!("{}", text(&created["url"]));
+    });
+    if format == Format::Words {
         let reach = server.get("/api/reach")?;
         if reach["who"] == "this_computer" {
             eprintln!("Only this computer reaches that. From elsewhere: {}", text(&reach["ssh"]));
@@ -52,20 +54,18 @@ fn made(args: &Share, server: &Server, created: &Value) -> Result<()> {
 }
 
 fn list(args: &Share, shares: &Value) -> Result<()> {
-    if args.json {
-        println!("{}", serde_json::to_string_pretty(shares)?);
-        return Ok(());
-    }
-    let shares = shares["items"].as_array().context("the server's answer has no list")?;
+    let items = shares["items"].as_array().context("the server's answer has no list")?;
     let good: Vec<&Value> =
-        shares.iter().filter(|share| share["revoked_unix_ms"].is_null()).collect();
-    if args.quiet {
-        good.iter().for_each(|share| println!("{}", share["id"].as_str().unwrap_or_default()));
-        return Ok(());
-    }
+        items.iter().filter(|share| share["revoked_unix_ms"].is_null()).collect();
+    let ids = good.iter().map(|share| share["id"].as_str().unwrap_or_default());
+    args.format.format().print(ids, shares, || table(&args.name, &good));
+    Ok(())
+}
+
+fn table(machine: &str, good: &[&Value]) {
     if good.is_empty() {
-        eprintln!("no links; `stackvm share {}` makes one", args.name);
-        return Ok(());
+        eprintln!("no links; `stackvm share {machine}` makes one");
+        return;
     }
     println!("{:<16} {:<9} {:>6} {:>4}  {:<16}  LABEL", "LINK", "ROLE", "OPENED", "HERE", "ENDS");
     for share in good {
@@ -82,7 +82,6 @@ fn list(args: &Share, shares: &Value) -> Result<()> {
             word("label").escape_debug()
         );
     }
-    Ok(())
 }
 
 /// From standard input, so that it is in no process list and no shell's history.

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use stackvm_host::machines::{Lifetime, Source, Status};
 
-use super::{Joined, Owner, attach, blocking, machine, machines};
+use super::{Joined, Owner, attach, blocking, machine, machines, rows};
 use crate::args::Start;
 use crate::failure::failure;
 use crate::session::{self, Link, Menu, Signals, Target, Watch};
@@ -25,7 +25,8 @@ pub(crate) async fn run(args: Start) -> Result<u8> {
         move || Ok(machines.start(&name)?)
     })
     .await?;
-    if args.detach {
+    if let Some(format) = args.detach.format() {
+        rows::answer(&machines, &[name], format, || {});
         return Ok(0);
     }
     let watch = match listed.spec.source {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::Result;
 use stackvm_host::machines::{Lifetime, StopHow, Stopped};
 
-use super::{blocking, machine, machines};
+use super::{blocking, machine, machines, rows};
 use crate::args::Stop;
 
 /// How long a guest may take to shut down.
@@ -14,8 +14,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Stops machines, one after the other.
 pub(crate) async fn run(args: Stop) -> Result<u8> {
     let machines = machines()?;
-    for name in args.names {
-        let listed = machine(&machines, &name)?;
+    rows::each(&machines, &args.names, args.format.format(), async |name| {
+        let listed = machine(&machines, name)?;
         let id = listed.spec.name;
         let how = match (args.power_off, args.kill, listed.spec.lifetime) {
             (true, _, _) => StopHow::Shutdown { patience: PATIENCE },
@@ -23,13 +23,14 @@ pub(crate) async fn run(args: Stop) -> Result<u8> {
             (false, false, Lifetime::Named) => StopHow::Save,
         };
         let stopped = blocking({
-            let machines = machines.clone();
+            let (machines, id) = (machines.clone(), id.clone());
             move || Ok(machines.stop(&id, how)?)
         })
         .await?;
         if let Stopped::Forced { reason } = stopped {
             eprintln!("machine {name} was switched off: {reason}");
         }
-    }
-    Ok(0)
+        Ok(id)
+    })
+    .await
 }

@@ -2,6 +2,7 @@
 //! work.
 
 use anyhow::Result;
+use serde_json::json;
 use stackvm_images::data_dir;
 use stackvm_server::{Browser, OnExit, Options, Port, UpOptions};
 
@@ -38,7 +39,12 @@ pub(crate) async fn run(args: Up) -> Result<u8> {
     let stop = async {
         signals.next_end().await;
     };
-    stackvm_server::up(options, stop).await?;
+    let format = args.format.format();
+    let announce = |url: &str| {
+        let json = json!({ "url": url, "pid": std::process::id() });
+        format.print([url], &json, || println!("{url}"));
+    };
+    stackvm_server::up(options, announce, stop).await?;
     // Being asked to end is how this ends well.
     Ok(0)
 }

@@ -1,6 +1,8 @@
 //! The whole program, from outside: what it writes, what it exits with, what it leaves behind.
 
+mod answers;
 mod bad_input;
+mod cast;
 mod common;
 mod named;
 mod prompt;

@@ -4,7 +4,9 @@ use std::io::{BufRead, BufReader};
 use std::process::{Child, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
 
+use crate::answers::text;
 use crate::common::{Home, Ran, eventually};
 
 /// A server of a data directory; ends with the test.
@@ -92,6 +94,40 @@ fn a_server_is_found_used_and_ended() {
     assert_eq!(machine(&home)["state"], "saved");
     check_without_server(&home);
     drop(up);
+}
+
+/// `up --json`, and the answers of what asks the server.
+#[test]
+fn programs_get_answers() {
+    let home = Home::with_tiny();
+    let mut command = home.command(&["up", "--no-open", "--json"]);
+    let command = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = command.spawn().expect("the binary starts");
+    let out = child.stdout.take().expect("a pipe");
+    let mut answers = serde_json::Deserializer::from_reader(out).into_iter::<Value>();
+    let answer = answers.next().expect("an answer").expect("JSON");
+    let up = Up { child, link: text(&answer, "url").to_owned() };
+    assert_eq!(answer["pid"], up.child.id());
+    eventually("the first machine", || ok(&home, &["ls", "-q"]) == "tiny\n");
+
+    let json = |args: &[&str]| -> Value {
+        serde_json::from_str(&ok(&home, &[args, &["--json"]].concat())).expect("JSON")
+    };
+    let place = up.link.split('#').next().expect("a place");
+    assert!(ok(&home, &["open", "--no-open", "-q"]).starts_with(place));
+    assert!(text(&json(&["open", "--no-open"]), "url").starts_with(place));
+    let share = json(&["share", "tiny", "--role", "driver"]);
+    let id = text(&share["share"], "id");
+    assert!(text(&share, "url").contains(id), "{share}");
+    assert_eq!(ok(&home, &["share", "tiny", "--list", "-q"]), format!("{id}\n"));
+    assert_eq!(text(&json(&["share", "tiny", "--list"])["items"][0], "role"), "driver");
+    let revoked = json(&["share", "tiny", "--revoke", id]);
+    assert_eq!(revoked, serde_json::json!({ "id": id, "revoked": true }));
+    let second = ok(&home, &["share", "tiny", "-q"]);
+    assert_eq!(ok(&home, &["share", "tiny", "-q", "--revoke", second.trim_end()]), second);
+    assert_eq!(ok(&home, &["share", "tiny", "--list", "-q"]), "");
+    ok(&home, &["stop", "tiny", "--kill"]);
+    assert_eq!(up.interrupt(), Some(0));
 }
 
 #[test]

@@ -209,17 +209,33 @@ fn the_guest_knows_the_size_of_the_window() {
     terminal.ends_with(0);
 }
 
+/// Wherever a program runs on a terminal of the guest's: at its prompt, or as a command.
 #[test]
-fn ctrl_c_interrupts_what_runs_in_the_guest() {
+fn keys_interrupt_what_runs_in_the_guest() {
     let home = Home::with_tiny();
+    let begun = "echo begun; exec sleep 1000";
+    let check = |args: &[&str], keys: &str, code: i32| {
+        let mut terminal = Terminal::start(&home, args);
+        terminal.expect("\nbegun");
+        terminal.keys(keys);
+        terminal.ends_with(code);
+    };
+    assert_eq!(home.run(&["run", "tiny", "--name", "box", "--detach"]).code, Some(0));
+    // 128 and the number of the signal: SIGINT, SIGQUIT.
+    for (key, code) in [("\x03", 130), ("\x1c", 131)] {
+        check(&["exec", "-t", "box", "--", "sh", "-c", &format!("echo; {begun}")], key, code);
+    }
     let mut terminal = Terminal::start(&home, &["run", "tiny"]);
     terminal.expect(PROMPT);
-    terminal.keys("echo begun; sleep 1000; echo never\r");
+    terminal.keys(&format!("sh -c '{begun}'\r"));
     terminal.expect("\nbegun");
     terminal.keys("\x03");
-    assert!(!terminal.expect(PROMPT).contains("never"));
+    terminal.expect(PROMPT);
+    terminal.keys("echo code $?\r");
+    terminal.expect("code 130");
     terminal.keys("\x1dk");
     terminal.ends_with(0);
+    check(&["run", "-t", "tiny", "--", "sh", "-c", &format!("echo; {begun}")], "\x03", 130);
 }
 
 #[test]

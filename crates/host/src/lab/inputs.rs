@@ -16,7 +16,7 @@ use stackvm_timeline::limits::DATA_BYTES_MAX;
 use super::terminal::Heard;
 use super::{Condition, Lab, LabEvent};
 use crate::protocol::Size;
-use crate::recorder;
+use crate::recorder::{self, EntryPlace};
 
 /// Instants of a paced machine's inputs are multiples of this many ticks (1.024 µs), where the
 /// guest allows: they take fewer bytes then.
@@ -52,6 +52,27 @@ impl Lab {
         for input in cut(input) {
             self.put_event(actor, Event::Input(input));
         }
+    }
+
+    /// As [`Lab::put`], once `note` was told where the first entry of it will be in the machine's
+    /// own journal (`None` without one); not if `note` fails.
+    pub(crate) fn put_noted<E>(
+        &mut self,
+        actor: &Actor,
+        input: Input,
+        note: impl FnOnce(Option<EntryPlace>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.align();
+        let waiting = self.pending.len() - usize::from(self.pending_is_recorded);
+        note(
+            self.recorders
+                .next_entry()
+                .map(|next| EntryPlace { entries: next.entries + waiting as u64, ..next }),
+        )?;
+        for input in cut(input) {
+            self.put_event(actor, Event::Input(input));
+        }
+        Ok(())
     }
 
     /// Writes an event to all recordings, then lets it happen.

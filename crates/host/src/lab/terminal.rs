@@ -6,7 +6,7 @@
 //! business: they are inputs like others, so that a replay has them from its log.
 //!
 //! History, title, and modes that the screen model does not keep (mouse, paste, focus) are not saved
-//! with the machine: after a restart of its lab they begin empty.
+//! with the machine: its next lab has them from what the recording kept of the guest's output.
 
 use stackvm_machine::{ConsoleId, Instant};
 use stackvm_timeline::screen::scrolled::Scrolled;
@@ -46,6 +46,13 @@ impl Terminal {
         let size = ((columns, rows) != DEFAULT_SIZE).then_some(Size { columns, rows });
         let shown = Scrolled::new(Screen::restore(state));
         Terminal { shown, size, ..Terminal::default() }
+    }
+
+    /// Takes over what its screen does not tell from a terminal that was drawn from what the guest
+    /// wrote, perhaps not from the beginning: lines above, title, modes.
+    pub(crate) fn remember(&mut self, drawn: Terminal) {
+        self.scanner = drawn.scanner;
+        self.shown.remember(drawn.shown);
     }
 
     /// The same once more.
@@ -94,7 +101,8 @@ impl Terminal {
         self.shown.resize(size.columns, size.rows);
     }
 
-    /// What it shows, with the lines above that were not written before `since`, at most
+    /// What it shows, with the lines above that were not written by `since` (0 is before
+    /// everything), at most
     /// `lines_max`. The machine is at `now`.
     pub fn picture(&self, since: Instant, lines_max: u32, now: Instant) -> Picture {
         let screen = self.draw();

@@ -42,6 +42,19 @@ impl Machines {
         Ok(markers)
     }
 
+    /// How far a machine that is kept has come, whether it runs or not; `None` for one that was
+    /// never on.
+    ///
+    /// # Errors
+    /// [`MachinesError::Journal`], [`MachinesError::Unknown`].
+    pub fn reached(&self, id: &str) -> Result<Option<Instant>, MachinesError> {
+        match self.journal(id) {
+            Ok(journal) => Ok(Some(Timeline::open(&journal)?.branch(BranchId::TRUNK).end)),
+            Err(MachinesError::NoPast(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Makes a machine called `name` that goes on from an instant of another's past, as a fresh
     /// fork with a journal of its own, and starts it. The other does not notice.
     ///

@@ -46,7 +46,7 @@ pub(super) fn confine(
 
 /// The spec's own files: they are read again when the guest resets its machine, and looked at when
 /// a recording begins.
-fn files(spec: &MachineSpec) -> Vec<PathBuf> {
+pub(super) fn files(spec: &MachineSpec) -> Vec<PathBuf> {
     let mut files: Vec<PathBuf> = spec.disks.iter().map(|disk| disk.path.clone()).collect();
     if let Source::Files { kernel, initrd, firmware, .. } = &spec.source {
         files.extend(kernel.iter().chain(initrd).cloned());

@@ -194,6 +194,7 @@ impl Process {
         let own = (self.spec.lifetime == Lifetime::Named).then_some(journal);
         let begun = own.into_iter().chain(self.spec.record.clone());
         make::record(&mut self.lab, &self.spec, &self.data, begun)?;
+        self.typing = start::typing(&self.folder, &self.spec, &mut self.lab)?;
         if kind == ForkKind::Fresh {
             self.state = State::Starting;
             let (seed, rtc_ns) = (make::random()?, unix_ns());

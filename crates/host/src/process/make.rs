@@ -9,10 +9,11 @@ use stackvm_machine::{Input, Instant, Machine, MachineConfig, Stop};
 use stackvm_timeline::journal::Journal;
 use stackvm_timeline::replay::{Departure, Replay};
 use stackvm_timeline::screen::Screens;
+use stackvm_timeline::track::TrackItem;
 use stackvm_timeline::{BranchId, Position, Timeline};
 
 use super::start::StartError;
-use super::{log, unix_ns};
+use super::{believed, drawn, log, unix_ns};
 use crate::lab::{Actor, FreshIdentity, Lab, rtc_base};
 use crate::machines::{JOURNAL_FOLDER, Lifetime, MachineSpec, STOPPED_FILE, Source, StartFrom};
 use crate::machines::{Left, left};
@@ -40,11 +41,11 @@ pub(super) fn make(folder: &Path, spec: &MachineSpec, data: &Path) -> Result<Mad
     let kept = own.as_deref().filter(|journal| journal.is_dir());
     let mut from_prompt = None;
     let mut made = match (kept, &spec.source) {
-        (Some(journal), _) => go_on(journal, spec, left(folder))?,
+        (Some(journal), _) => go_on(journal, spec, data, left(folder))?,
         (None, _) if let StartFrom::Moment { journal, at_ticks } = &spec.start => {
             from_moment(journal, Instant::from_ticks(*at_ticks), spec, data)?
         }
-        (None, Source::Recording { journal }) => go_on(journal, spec, Left::Running)?,
+        (None, Source::Recording { journal }) => go_on(journal, spec, data, Left::Running)?,
         (None, _) => match at_prompt(spec, data) {
             Some((lab, prompt)) => {
                 from_prompt = Some(prompt);
@@ -97,6 +98,7 @@ fn from_moment(
 ) -> Result<Made, StartError> {
     let unusable = |problem: String| StartError::Journal { path: journal.to_owned(), problem };
     let timeline = Timeline::open(journal).map_err(|error| unusable(error.to_string()))?;
+    believed::check(journal, timeline.header(), None, spec, data)?;
     let mut replay =
         Replay::new(Arc::new(timeline)).map_err(|error| unusable(error.to_string()))?;
     let place = Position { branch: BranchId::TRUNK, at, entries: None };
@@ -181,20 +183,25 @@ pub(super) fn owner(spec: &MachineSpec) -> String {
 }
 
 /// The machine at a journal's end, which goes on being written.
-fn go_on(journal: &Path, spec: &MachineSpec, left: Left) -> Result<Made, StartError> {
-    let unusable = |problem: String| StartError::Journal { path: journal.to_owned(), problem };
-    let journal = Journal::open(journal, &owner(spec))?;
+fn go_on(folder: &Path, spec: &MachineSpec, data: &Path, left: Left) -> Result<Made, StartError> {
+    let unusable = |problem: String| StartError::Journal { path: folder.to_owned(), problem };
+    let mut journal = Journal::open(folder, &owner(spec))?;
     let timeline =
         Arc::new(journal.timeline().map_err(stackvm_timeline::journal::JournalError::from)?);
+    believed::check(folder, timeline.header(), journal.base().as_deref(), spec, data)?;
     let tip = journal.tip();
     let mut replay = Replay::new(timeline).map_err(|error| unusable(error.to_string()))?;
     let end = Position { branch: tip.branch, at: tip.reached, entries: Some(tip.entries) };
-    replay.seek(end).map_err(|error| unusable(error.to_string()))?;
+    // What cannot be written now is with the next output.
+    let mut redone = |item: &TrackItem| drop(journal.redo_track(item));
+    let drawn = drawn::until(&mut replay, end, &mut redone);
+    let drawn = drawn.map_err(|error| unusable(error.to_string()))?;
     let Departure { machine, config, derived, .. } =
         replay.depart().map_err(|error| unusable(error.to_string()))?;
     drop(replay);
     let mut lab = Lab::with_machine(machine, config);
     lab.restore(&derived);
+    lab.remember(drawn);
     let recorder = Recorder::go_on(journal)?;
     lab.recorders().add(recorder, || Screens::from_derived(&derived));
     if left == Left::Off || is_off(&mut lab.machine) {

@@ -17,9 +17,12 @@ use super::fork::Fresh;
 use super::make::{self, Made};
 use super::typing::Typing;
 use super::{Process, say};
-use crate::lab::LabError;
+use crate::lab::{Lab, LabError};
 use crate::machines::spawn::Readiness;
-use crate::machines::{self, LOCK_FILE, MachinesError, Network, SOCKET_FILE, spec};
+use crate::machines::spec;
+use crate::machines::{
+    self, LOCK_FILE, Lifetime, MachineSpec, MachinesError, Network, SOCKET_FILE,
+};
 use crate::net_user::{NetError, NetUser};
 use crate::protocol::State;
 use crate::recorder::HeaderError;
@@ -42,6 +45,12 @@ pub(super) enum StartError {
     Recording(#[from] JournalError),
     #[error("the recording {} cannot be used: {problem}", path.display())]
     Journal { path: PathBuf, problem: String },
+    #[error(
+        "the journal {} names {}, which is no file of this machine's; it was changed by somebody \
+         who must not: remove the machine, or make another from an earlier recording",
+        journal.display(), path.display()
+    )]
+    Foreign { journal: PathBuf, path: PathBuf },
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
     #[error("{0}")]
@@ -74,6 +83,7 @@ pub(super) fn start(folder: &Path, sandbox: Sandbox) -> Result<Process, StartErr
         signals().map_err(|error| StartError::io("handle signals", error))?;
     let Made { mut lab, clock_is_late, fresh_rtc_ns, needs_addresses } =
         make::make(&folder, &spec, &data)?;
+    let typing = typing(&folder, &spec, &mut lab)?;
     let mut net = match spec.network {
         Network::None => None,
         Network::User => Some(NetUser::start(&spec.forwards)?),
@@ -104,7 +114,7 @@ pub(super) fn start(folder: &Path, sandbox: Sandbox) -> Result<Process, StartErr
         execs: Default::default(),
         controls: Default::default(),
         control_count: 0,
-        typing: Typing::default(),
+        typing,
         state: State::Starting,
         started: WallInstant::now(),
         held: false,
@@ -116,6 +126,20 @@ pub(super) fn start(folder: &Path, sandbox: Sandbox) -> Result<Process, StartErr
         fresh,
         _lock: lock,
     })
+}
+
+/// What was typed at the machine by now, as far as it is kept.
+pub(super) fn typing(
+    folder: &Path,
+    spec: &MachineSpec,
+    lab: &mut Lab,
+) -> Result<Typing, StartError> {
+    match lab.recorders().next_entry().filter(|_| spec.lifetime == Lifetime::Named) {
+        Some(next) => {
+            Typing::kept(folder, next).map_err(|error| StartError::io("keep what is typed", error))
+        }
+        None => Ok(Typing::default()),
+    }
 }
 
 pub(super) fn ready() -> Readiness {

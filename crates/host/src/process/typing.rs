@@ -2,19 +2,22 @@
 //!
 //! Whoever numbers inputs may send them again after a lost connection: a number that is not above
 //! the last one of its source does nothing. This is the lab's to know, not the server's, which may
-//! be killed at any moment. It is not kept when the lab itself is: then a source's numbers begin
-//! anew, and what was not answered may be typed twice.
+//! be killed at any moment; should the lab itself be, the next one has it from the [`Ledger`].
 
 use std::collections::{BTreeMap, HashMap};
+use std::io;
+use std::path::Path;
 
 use stackvm_machine::{ConsoleId, Input};
 
 use super::Process;
 use super::clients::ClientId;
+use super::ledger::Ledger;
 use super::recording::check_actor;
 use super::requests::{Refusal, check_data};
 use crate::lab::Actor;
 use crate::protocol::{Event, Reply, SOURCES_MAX, SourceId, Tag};
+use crate::recorder::EntryPlace;
 
 /// Most answers that wait until what they are about is written.
 const WAITING_MAX: usize = 4096;
@@ -29,6 +32,8 @@ pub(super) struct Key {
 #[derive(Debug, Default)]
 pub(super) struct Typing {
     sources: Sources,
+    /// Keeps them; machines that are not kept have none.
+    ledger: Option<Ledger>,
     /// Who typed last at each terminal.
     typists: BTreeMap<ConsoleId, Actor>,
     /// Answers that wait until every input is in the machine's recordings.
@@ -51,27 +56,45 @@ struct Last {
 }
 
 impl Sources {
-    /// Whether this is new; it is not, the next time.
-    fn take(&mut self, Key { source, number }: Key) -> bool {
-        let before = self.last.get(&source).copied();
-        if before.is_some_and(|last| number <= last.number) || number == 0 {
-            return false;
+    /// Whether this was not taken.
+    fn is_new(&self, Key { source, number }: Key) -> bool {
+        number > self.last(source)
+    }
+
+    /// Who is forgotten if this one is taken.
+    fn gives_way(&self, Key { source, .. }: Key) -> Option<SourceId> {
+        let is_full = self.last.len() >= SOURCES_MAX && !self.last.contains_key(&source);
+        self.heard.values().next().copied().filter(|_| is_full)
+    }
+
+    /// Takes what is new.
+    fn take(&mut self, key: Key) {
+        let Key { source, number } = key;
+        if let Some(quietest) = self.gives_way(key)
+            && let Some(last) = self.last.remove(&quietest)
+        {
+            self.heard.remove(&last.heard);
         }
         self.count += 1;
-        if let Some(last) = before {
-            self.heard.remove(&last.heard);
-        } else if self.last.len() >= SOURCES_MAX
-            && let Some((_, quietest)) = self.heard.pop_first()
-        {
-            self.last.remove(&quietest);
+        let heard = self.count;
+        if let Some(before) = self.last.insert(source, Last { number, heard }) {
+            self.heard.remove(&before.heard);
         }
-        self.heard.insert(self.count, source);
-        self.last.insert(source, Last { number, heard: self.count });
-        true
+        self.heard.insert(heard, source);
     }
 
     fn last(&self, source: SourceId) -> u64 {
         self.last.get(&source).map_or(0, |last| last.number)
+    }
+}
+
+impl Typing {
+    /// Of a machine that is kept in `folder`, whose journal's next entry comes at `next`.
+    pub(super) fn kept(folder: &Path, next: EntryPlace) -> io::Result<Typing> {
+        let (ledger, typed) = Ledger::open(folder, next)?;
+        let mut sources = Sources::default();
+        typed.into_iter().for_each(|key| sources.take(key));
+        Ok(Typing { sources, ledger: Some(ledger), ..Typing::default() })
     }
 }
 
@@ -84,13 +107,17 @@ impl Process {
     ) -> Result<(), Refusal> {
         check_data(&bytes)?;
         self.check_console(console)?;
+        self.tell_typist(console, actor);
+        self.lab.put(actor, Input::Console { console, bytes });
+        Ok(())
+    }
+
+    fn tell_typist(&mut self, console: ConsoleId, actor: &Actor) {
         if self.typing.typists.get(&console) != Some(actor) {
             self.typing.typists.insert(console, actor.clone());
             let name = actor.name().to_owned();
             self.tell_attached(console, &Event::Typed { console, name });
         }
-        self.lab.put(actor, Input::Console { console, bytes });
-        Ok(())
     }
 
     pub(super) fn type_once(
@@ -107,8 +134,20 @@ impl Process {
         check_data(&bytes)?;
         self.check_console(console)?;
         self.check_waiting()?;
-        if self.typing.sources.take(key) {
-            self.type_at(console, &Actor::Named(name.into()), bytes)?;
+        if self.typing.sources.is_new(key) {
+            let actor = Actor::Named(name.into());
+            self.tell_typist(console, &actor);
+            let forgotten = self.typing.sources.gives_way(key);
+            let ledger = &mut self.typing.ledger;
+            let noted =
+                self.lab.put_noted(&actor, Input::Console { console, bytes }, |place| {
+                    match (ledger, place) {
+                        (Some(ledger), Some(place)) => ledger.note(key, place, forgotten),
+                        _ => Ok(()),
+                    }
+                });
+            noted.map_err(|error| format!("could not note what is typed: {error}; try again"))?;
+            self.typing.sources.take(key);
         }
         self.reply_when_written(id, tag, Reply::Done);
         Ok(())
@@ -162,11 +201,19 @@ mod tests {
         Key { source: SourceId(bytes), number }
     }
 
+    fn take(sources: &mut Sources, source: u16, number: u64) -> bool {
+        let is_new = sources.is_new(key(source, number));
+        if is_new {
+            sources.take(key(source, number));
+        }
+        is_new
+    }
+
     #[test]
     fn a_number_is_taken_once() {
         let check = |numbers: &[(u16, u64)], taken: &[bool]| {
             let mut sources = Sources::default();
-            let now: Vec<bool> = numbers.iter().map(|(s, n)| sources.take(key(*s, *n))).collect();
+            let now: Vec<bool> = numbers.iter().map(|(s, n)| take(&mut sources, *s, *n)).collect();
             assert_eq!(now, taken, "{numbers:?}");
         };
         check(&[(1, 1), (1, 1), (1, 2), (1, 1)], &[true, false, true, false]);
@@ -178,10 +225,10 @@ mod tests {
     fn the_quietest_source_is_forgotten() {
         let mut sources = Sources::default();
         for source in 0..SOURCES_MAX as u16 {
-            assert!(sources.take(key(source, 7)));
+            assert!(take(&mut sources, source, 7));
         }
-        assert!(sources.take(key(0, 8)), "it is not the quietest any more");
-        assert!(sources.take(key(5000, 1)));
+        assert!(take(&mut sources, 0, 8), "it is not the quietest any more");
+        assert!(take(&mut sources, 5000, 1));
         let lasts = [0, 1, 2, 5000].map(|source| sources.last(key(source, 0).source));
         assert_eq!(lasts, [8, 0, 7, 1]);
         assert_eq!((sources.last.len(), sources.heard.len()), (SOURCES_MAX, SOURCES_MAX));

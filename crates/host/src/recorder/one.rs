@@ -9,10 +9,10 @@ use stackvm_timeline::journal::{Journal, JournalError};
 use stackvm_timeline::keyframe::Finished;
 use stackvm_timeline::note::{Note, Words};
 use stackvm_timeline::screen::Screens;
-use stackvm_timeline::{ActorId, Entry, Event, Header};
+use stackvm_timeline::{ActorId, BranchId, Entry, Event, Header};
 
 use super::keyframes::{Keyframes, Patience};
-use super::{Answer, Last, Token, trouble};
+use super::{Answer, EntryPlace, Last, Token, trouble};
 use crate::lab::Actor;
 
 /// Longest wall time between a write and its sync.
@@ -96,6 +96,19 @@ impl Recorder {
             synced_wall_ns: 0,
             trouble: None,
         })
+    }
+
+    /// Where the next entry will be.
+    pub(super) fn next_entry(&self) -> EntryPlace {
+        let waiting =
+            self.waiting.iter().filter(|what| matches!(what, Waiting::Entry { .. })).count() as u64;
+        let (branch, entries) = match &self.journal {
+            Some(journal) => (journal.tip().branch, journal.tip().entries),
+            None => (BranchId::TRUNK, 0),
+        };
+        // What comes before the first keyframe is in that.
+        let is_kept = !matches!(self.phase, Phase::Beginning { .. }) || self.keyframes.is_begun();
+        EntryPlace { branch, entries: entries + waiting + u64::from(is_kept) }
     }
 
     /// Whether nothing waits for it to begin.

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use stackvm_host::client::Connection;
-use stackvm_host::machines::{Lifetime, MachineSpec, StopHow};
+use stackvm_host::machines::{Lifetime, MachineSpec, Network, StopHow};
 use stackvm_host::protocol::{Command, ForkKind, Power, Reply, State};
 
 use super::{Labs, attach, kernel, kill, letters, press, read, start};
@@ -92,4 +92,9 @@ pub(super) fn what_cannot_be_forked_says_why(data: &Path) {
     check("echo", spec("echo"), ForkKind::Exact, "already");
     check("echo", spec("twin"), ForkKind::Fresh, "agent");
     check("nobody", spec("twin"), ForkKind::Exact, "no machine");
+    // A twin needs a network of its own, and a lab that is locked in runs no programs.
+    let connected = MachineSpec { network: Network::User, ..spec("connected") };
+    machines.create(&connected).unwrap();
+    let twin = MachineSpec { name: "twin".into(), ..connected };
+    check("connected", twin, ForkKind::Exact, "start it with --no-sandbox");
 }

@@ -4,7 +4,7 @@
 
 #![expect(unsafe_code, reason = "does what code does that has been taken over")]
 
-use std::ffi::{OsString, c_int};
+use std::ffi::{OsString, c_int, c_long};
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, UdpSocket};
@@ -18,7 +18,8 @@ use std::process::{Child, Command, ExitCode, Stdio};
 use rustix::fs::MemfdFlags;
 use rustix::mm::{MapFlags, MprotectFlags, ProtFlags};
 use rustix::process::{Pid, PidfdFlags, Resource, Signal};
-use stackvm_host::machines::{Lifetime, MachineSpec, Machines};
+use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
+use stackvm_host::machines::{Access, DiskSpec, Lifetime, MachineSpec, Machines, StopHow};
 use stackvm_host::sandbox::{self, Plan, Sandbox};
 
 use super::{Labs, kernel};
@@ -360,4 +361,87 @@ pub(super) fn labs_are_locked_in(data: &Path) {
     };
     check("locked", Sandbox::On, "2");
     check("open", Sandbox::Off, "0");
+}
+
+/// What the kernel lacks, the call that it does not know then, and what the lab names.
+const LACKING: [(&str, c_long); 2] =
+    [("landlock", libc::SYS_landlock_create_ruleset), ("seccomp", libc::SYS_seccomp)];
+
+/// The child's main, on a kernel that lacks something: what comes of starting a machine with and
+/// without a sandbox.
+pub(super) fn lacking(what: &str, data: &Path) -> ExitCode {
+    let (_, call) = LACKING.iter().find(|(name, _)| *name == what).unwrap();
+    let rules = [(*call, Vec::new())].into_iter().collect();
+    let absent = SeccompAction::Errno(libc::ENOSYS as u32);
+    let arch = std::env::consts::ARCH.try_into().unwrap();
+    let filter = SeccompFilter::new(rules, SeccompAction::Allow, absent, arch).unwrap();
+    seccompiler::apply_filter(&BpfProgram::try_from(filter).unwrap()).unwrap();
+    let spec =
+        MachineSpec { memory_bytes: Some(4 << 20), ..MachineSpec::new("echo", kernel(data)) };
+    for sandbox in [Sandbox::On, Sandbox::Off] {
+        let machines = Labs(Machines::open(data).unwrap().with_sandbox(sandbox));
+        match machines.create(&spec) {
+            Ok(_) => println!("runs with {:?}", machines.info("echo").unwrap().sandbox),
+            Err(error) => println!("{error}"),
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+/// A guest that breaks out must not find an open door because the kernel is an old one: the lab
+/// does not start, and says what to do.
+pub(super) fn a_kernel_without_sandboxes_is_named(data: &Path) {
+    for (what, _) in LACKING {
+        let mut child = Command::new(std::env::current_exe().unwrap());
+        let ran =
+            child.args([OsString::from("lacking"), what.into(), data.into()]).output().unwrap();
+        assert!(ran.status.success(), "{what}: {ran:?}");
+        let said = String::from_utf8(ran.stdout).unwrap();
+        let lines: Vec<&str> = said.lines().collect();
+        let [refused, runs] = lines[..] else { panic!("{what}: {said}") };
+        for word in ["this kernel cannot", what, "--no-sandbox"] {
+            assert!(refused.contains(word), "{what}: no {word:?} in {refused:?}");
+        }
+        assert_eq!(runs, "runs with Off", "{what}");
+        assert_eq!(fs::read_dir(data.join("machines")).unwrap().count(), 0, "{what}");
+    }
+}
+
+/// What a lab that was taken over wrote into its journal does not have the next one open other
+/// files of this computer and show them to the guest.
+pub(super) fn a_forged_journal_is_refused(data: &Path) {
+    let file = |name: &str| {
+        let path = data.join(name);
+        fs::write(&path, vec![b'x'; 4096]).unwrap();
+        path.canonicalize().unwrap()
+    };
+    let (disk, secret) = (file("disk"), file("secret"));
+    let machines = Labs(Machines::open(data).unwrap());
+    let spec = MachineSpec {
+        memory_bytes: Some(4 << 20),
+        lifetime: Lifetime::Named,
+        disks: vec![DiskSpec { path: disk.clone(), access: Access::CopyOnWrite }],
+        ..MachineSpec::new("echo", kernel(data))
+    };
+    machines.create(&spec).unwrap();
+    machines.stop("echo", StopHow::Save).unwrap();
+    let manifest = data.join("machines/echo/journal/manifest.json");
+    let honest = fs::read_to_string(&manifest).unwrap();
+    let own_kernel = data.join("echo.elf").canonicalize().unwrap();
+    let climbing = data.canonicalize().unwrap().join("images/../secret");
+    let check = |from: &Path, to: &Path| {
+        let quoted = |path: &Path| format!("\"{}\"", path.display());
+        let forged = honest.replace(&quoted(from), &quoted(to));
+        assert_ne!(forged, honest);
+        fs::write(&manifest, forged).unwrap();
+        let error = machines.start("echo").unwrap_err().to_string();
+        let named = to.display().to_string();
+        assert!(error.contains("no file of this machine's") && error.contains(&named), "{error}");
+    };
+    check(&disk, &secret);
+    check(&own_kernel, &secret);
+    check(&disk, &climbing);
+    fs::write(&manifest, &honest).unwrap();
+    machines.start("echo").unwrap();
+    machines.stop("echo", StopHow::Kill).unwrap();
 }

@@ -3,11 +3,11 @@
 use std::path::Path;
 
 use stackvm_host::client::Connection;
-use stackvm_host::machines::Lifetime;
-use stackvm_host::protocol::{Command, Event, HISTORY_LINES_MAX, Reply, Size, SourceId};
+use stackvm_host::machines::{Lifetime, StopHow};
+use stackvm_host::protocol::{Command, Event, HISTORY_LINES_MAX, Picture, Reply, Size, SourceId};
 use stackvm_machine::ConsoleId;
 
-use super::{Labs, attach, kill, letters, press, read, start, wait};
+use super::{Labs, attach, kill, letters, press, read, start, wait, wait_until};
 
 const SERIAL: ConsoleId = ConsoleId::Serial;
 
@@ -102,6 +102,101 @@ pub(super) fn numbered_inputs_are_typed_once(data: &Path) {
     assert!(lab.call(nameless).unwrap_err().to_string().contains("control"));
     assert_eq!(applied(&machines, source), 11);
     kill(&machines, "echo");
+}
+
+/// The lab is killed again and again while somebody types who sends again what was not answered.
+pub(super) fn a_killed_lab_types_each_key_once(data: &Path) {
+    const ROUNDS: u64 = 12;
+    const BATCH: u64 = 24;
+    let letter = |number: u64| LETTERS[(number * 7 % LETTERS.len() as u64) as usize];
+    let machines = start(data, "echo", Lifetime::Named);
+    let (mut first, shown) = attach(&machines, "echo");
+    read(&mut first, shown, "ok\n");
+    let source = SourceId([7; 16]);
+    let (mut answered, mut sent) = (0, 0);
+    for round in 0..ROUNDS {
+        let mut lab = machines.connect("echo").unwrap();
+        for number in answered + 1..=answered + BATCH {
+            let (bytes, name) = (vec![letter(number)], "Amber Fox".to_owned());
+            let command = Command::TypeOnce { console: SERIAL, bytes, name, source, number };
+            lab.send(command).unwrap();
+            sent = sent.max(number);
+        }
+        // Somewhere in the batch, differently each time.
+        for _ in 0..round * 5 % BATCH {
+            wait(&mut lab, |event| match event {
+                Event::Reply { reply: Reply::Done, .. } => Some(()),
+                _ => None,
+            });
+            answered += 1;
+        }
+        kill(&machines, "echo");
+        machines.start("echo").unwrap();
+        assert!(applied(&machines, source) >= answered, "an answered key is forgotten");
+    }
+    let mut lab = machines.connect("echo").unwrap();
+    for number in answered + 1..=sent {
+        let (bytes, name) = (vec![letter(number)], "Amber Fox".to_owned());
+        let command = Command::TypeOnce { console: SERIAL, bytes, name, source, number };
+        assert_eq!(lab.call(command).unwrap(), Reply::Done);
+    }
+    assert_eq!(applied(&machines, source), sent);
+    let typed: String = (1..=sent).map(|number| char::from(letter(number))).collect();
+    let (mut viewer, shown) = attach(&machines, "echo");
+    press(&mut viewer, b"z");
+    read(&mut viewer, shown, &format!("ok{typed}z"));
+}
+
+/// What a terminal shows and remembers, to whoever may see what happened since an instant.
+fn look(lab: &mut Connection, since_ticks: u64) -> Picture {
+    let lines_max = HISTORY_LINES_MAX;
+    match lab.call(Command::Look { console: SERIAL, since_ticks, lines_max }).unwrap() {
+        Reply::Picture(picture) => picture,
+        reply => panic!("{reply:?}"),
+    }
+}
+
+/// Lines above the screen, title and modes are there after the lab was saved or killed, and nobody
+/// gets lines from before their time.
+pub(super) fn a_restart_keeps_what_was_shown(data: &Path) {
+    let machines = start(data, "echo", Lifetime::Named);
+    let (mut lab, shown) = attach(&machines, "echo");
+    read(&mut lab, shown, "ok\n");
+    let size = Size { columns: 30, rows: 3 };
+    lab.send(Command::Resize { console: SERIAL, size }).unwrap();
+    press(&mut lab, b"\x1b]2;desk\x07\x1b[?1000h\x1b[?2004h\r\none\r\ntwo\r\nx");
+    assert!(until(&mut lab, b'x').contains("two"));
+    let middle = look(&mut lab, 0).instant_ticks;
+    // Longer than what a replay knows about when a line was written.
+    wait_until("time stands still", || {
+        let info = machines.info("echo").unwrap();
+        info.instant_ticks > middle + 16 * 5_000_000
+    });
+    press(&mut lab, b"\r\nten\r\nbig\r\ncat\r\nhen\r\ny");
+    until(&mut lab, b'y');
+    let before = [0, middle].map(|since| look(&mut lab, since));
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    assert!(text(&before[0].history).contains("one"), "{before:?}");
+    assert!(text(&before[1].history).contains("ten"), "{before:?}");
+    assert!(!text(&before[1].history).contains("one"), "{before:?}");
+    assert!(text(&before[0].screen).contains("]2;desk"), "{before:?}");
+    let restarts: [(&str, &dyn Fn()); 3] = [
+        ("killed", &|| kill(&machines, "echo")),
+        ("saved", &|| drop(machines.stop("echo", StopHow::Save).unwrap())),
+        ("killed after that", &|| kill(&machines, "echo")),
+    ];
+    for (how, end) in restarts {
+        end();
+        machines.start("echo").unwrap();
+        let mut lab = machines.connect("echo").unwrap();
+        for (since, before) in [0, middle].into_iter().zip(&before) {
+            let after = look(&mut lab, since);
+            assert_eq!(text(&after.history), text(&before.history), "{how}, since {since}");
+            assert_eq!(text(&after.screen), text(&before.screen), "{how}, since {since}");
+        }
+        let now = look(&mut lab, 0).instant_ticks;
+        assert_eq!(text(&look(&mut lab, now).history), "", "{how}");
+    }
 }
 
 pub(super) fn terminals_are_looked_at(data: &Path) {

@@ -34,65 +34,23 @@ if [ -z "$net" ]; then
     echo 'No network: this machine was started without it (--net user turns it on).' >/etc/motd
 fi
 
-# A login shell in a session of its own on a terminal, again and again. What a shell runs with `&`
-# ignores interrupts, and so would all that comes after it: `login` ends that, so that Ctrl-C works.
-log_in() {
-    while :; do
-        setsid -c login -p -f root <"$1" >"$1" 2>&1
-        sleep 1
-    done
+# What a shell runs with `&` ignores interrupts (Ctrl-C, Ctrl-\) for good, and so does all that comes
+# after it. What people's programs come after is begun by a program instead.
+begin() {
+    script=$1
+    shift
+    # The file is not there, so nobody looks for this among all processes.
+    start-stop-daemon -S -b -p /run/none.pid -x "$script" -- "$@"
 }
 cd /root
 terminal=/dev/hvc0
 [ -c "$terminal" ] || terminal=/dev/ttyS0
-log_in "$terminal" &
+begin /etc/tiny/log-in "$terminal"
+begin /etc/tiny/behind "$net" "$blk" "$rng"
 
-# There is no udev: the named ports of the virtio console get their links here. They arrive one
-# by one, so links are made once two looks find the same number of them.
-link_ports() {
-    before=0 looks=0
-    while [ "$looks" -lt 100 ]; do
-        count=0
-        for name in /sys/class/virtio-ports/*/name; do
-            [ -e "$name" ] && count=$((count + 1))
-        done
-        [ "$count" -gt 0 ] && [ "$count" -eq "$before" ] && break
-        before=$count looks=$((looks + 1))
-        usleep 20000
-    done
-    mkdir -p /dev/virtio-ports
-    for name in /sys/class/virtio-ports/*/name; do
-        read -r label <"$name" 2>/dev/null || continue
-        port=${name%/name}
-        [ -n "$label" ] && ln -sf "../${port##*/}" "/dev/virtio-ports/$label"
-    done
-}
-
-agent() {
-    link_ports
-    port=/dev/virtio-ports/org.qemu.guest_agent.0
-    while [ -e "$port" ]; do
-        qemu-ga -m virtio-serial -p "$port" -t /run >/dev/null 2>&1
-        sleep 1
-    done
-}
-
-network() {
-    ip link set lo up
-    [ -n "$net" ] && ip link set eth0 up && udhcpc -i eth0 -b -S -s /etc/udhcpc.sh
-}
-
-behind() {
-    mkdir -p /dev/pts /dev/shm
-    mount -t devpts -o mode=0620,ptmxmode=0666 devpts /dev/pts
-    mount -t tmpfs -o mode=1777 shm /dev/shm
-    agent &
-    [ -n "$net$blk$rng" ] && modprobe -a $net $blk $rng
-    network
-}
-behind </dev/null >/dev/null 2>&1 &
-
-# Reaps what others leave; a signal ends a wait, and its trap runs.
+# Reaps what others leave; a signal ends a wait, and its trap runs. There must be something to wait
+# for.
 while :; do
+    sleep 1000000000 &
     wait
 done

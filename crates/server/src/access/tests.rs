@@ -25,16 +25,19 @@ async fn a_token_is_good_once_and_for_a_while() {
     let (_folder, access, _) = access().await;
     let token = access.mint(Duration::from_secs(60)).unwrap();
     for wrong in ["", "0", &token[1..], &token.to_uppercase().replace('0', "1")] {
-        assert!(!access.redeem(wrong), "{wrong}");
+        assert!(access.redeem(wrong).is_none(), "{wrong}");
     }
-    assert!(access.redeem(&token));
-    assert!(!access.redeem(&token));
+    let taken = access.redeem(&token).unwrap();
+    assert!(access.redeem(&token).is_none());
+    access.give_back(taken);
+    assert!(access.redeem(&token).is_some());
+    assert!(access.redeem(&token).is_none());
     let late = access.mint(Duration::ZERO).unwrap();
-    assert!(!access.redeem(&late));
+    assert!(access.redeem(&late).is_none());
     let tokens: Vec<_> =
         (0..=TOKENS_MAX).map(|_| access.mint(Duration::from_secs(60)).unwrap()).collect();
-    assert!(!access.redeem(&tokens[0]), "the oldest gives way");
-    assert!(access.redeem(&tokens[1]));
+    assert!(access.redeem(&tokens[0]).is_none(), "the oldest gives way");
+    assert!(access.redeem(&tokens[1]).is_some());
 }
 
 #[tokio::test]

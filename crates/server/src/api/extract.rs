@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::body::Bytes;
+use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
 use axum::http::{Method, StatusCode, header};
@@ -33,6 +34,9 @@ pub(crate) struct Body<T>(pub(crate) T);
 
 /// What the variable parts of an address say.
 pub(crate) struct Place<T>(pub(crate) T);
+
+/// A request to become a WebSocket.
+pub(crate) struct Upgrade(pub(crate) WebSocketUpgrade);
 
 /// What comes after the question mark.
 pub(crate) struct Params(BTreeMap<String, String>);
@@ -65,6 +69,18 @@ impl<S: Send + Sync> FromRequestParts<S> for Caller {
         let caller = parts.extensions.get::<Caller>().copied();
         // The guard puts it there.
         caller.ok_or_else(|| Problem::new(Kind::BadRequest, "nobody asks this", "Ask again."))
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Upgrade {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Upgrade, Problem> {
+        let upgrade = WebSocketUpgrade::from_request_parts(parts, state).await;
+        upgrade.map(Upgrade).map_err(|rejection| {
+            let action = "Open this address as a WebSocket.";
+            Problem::new(Kind::BadRequest, rejection.body_text(), action)
+        })
     }
 }
 

@@ -4,15 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::extract::State;
 use axum::extract::ws::{Message, WebSocket};
-use axum::extract::{State, WebSocketUpgrade};
 use axum::response::Response;
 use stackvm_catalog::rows::SessionRow;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
-use super::extract::Owner;
+use super::extract::{Owner, Upgrade};
 use super::types::{HomeMessage, MachineView};
 use crate::app::App;
 use crate::problem::Problem;
@@ -26,11 +26,18 @@ const SEND_TIME: Duration = Duration::from_secs(30);
 /// Longest message of a page, in bytes: it has nothing to say.
 const MESSAGE_BYTES_MAX: usize = 1 << 10;
 
-/// For the owner: every machine and every task, as they change ([`HomeMessage`]).
+/// The owner's WebSocket: every machine and every task, as they change.
+///
+/// A GET with `Upgrade: websocket`, without a subprotocol and without a query. Browsers send their
+/// `Origin`, and it must be this server's. Text frames to the page are JSON, one `HomeMessage`
+/// each: the first time everything, then what changed, gathered for 200 ms. The page says nothing;
+/// one that does is cut off.
+#[utoipa::path(get, path = "/api/live", tag = "sockets",
+    responses((status = 101, description = "It is a WebSocket from here on.")))]
 pub(crate) async fn serve(
     State(app): State<Arc<App>>,
     Owner(session): Owner,
-    upgrade: WebSocketUpgrade,
+    Upgrade(upgrade): Upgrade,
 ) -> Result<Response, Problem> {
     Ok(upgrade.max_message_size(MESSAGE_BYTES_MAX).max_frame_size(MESSAGE_BYTES_MAX).on_upgrade(
         async move |socket| Home { app, session, shown: BTreeMap::new() }.run(socket).await,

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::extract::State;
 use axum::extract::ws::{Message, WebSocket};
-use axum::extract::{State, WebSocketUpgrade};
 use axum::http::HeaderMap;
 use axum::response::Response;
 use stackvm_catalog::rows::SessionRow;
 
-use super::extract::Place;
+use super::extract::{Place, Upgrade};
 use crate::app::{App, made_unix_ms};
 use crate::grant::Grant;
 use crate::problem::Problem;
@@ -22,12 +22,28 @@ const JOIN_TIME: Duration = Duration::from_secs(5);
 /// Length of a page's name: 64 to 256 bits in hexadecimal.
 const PAGE_NAME_BYTES: std::ops::RangeInclusive<usize> = 16..=64;
 
-/// The machine's WebSocket; see [`crate::protocol`].
+/// A machine's WebSocket: its terminals, and the people at it.
+///
+/// A GET with `Upgrade: websocket`, without a subprotocol and without a query. Browsers send their
+/// `Origin`, and it must be this server's. Who asks is known by the cookie or the bearer of the
+/// request, or by `bearer` in the first message.
+///
+/// Text frames are JSON: `ClientMessage` from the page, whose first is `join`, and `ServerMessage`
+/// from the server, whose first is `welcome`, or `gone` with the reason for which nobody is let in.
+/// Whoever has no link to the machine is told so there, and is not refused here.
+///
+/// Binary frames to the page: byte 0 is 0 for output and 1 for a picture, byte 1 the terminal, then
+/// the position as 8 bytes, big-endian; in a picture 2 bytes columns and 2 bytes rows follow; then
+/// bytes for a terminal. Binary frames from the page: the terminal, 8 bytes the keystroke's number
+/// (1, 2, 3 …), big-endian, then what was typed.
+#[utoipa::path(get, path = "/api/machines/{id}/live", tag = "sockets",
+    params(("id" = String, Path, description = "The machine.")),
+    responses((status = 101, description = "It is a WebSocket from here on.")))]
 pub(crate) async fn serve(
     State(app): State<Arc<App>>,
     Place(id): Place<String>,
     headers: HeaderMap,
-    upgrade: WebSocketUpgrade,
+    Upgrade(upgrade): Upgrade,
 ) -> Result<Response, Problem> {
     let session = app.access.visitor(&headers).await?;
     Ok(upgrade

@@ -7,13 +7,12 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use stackvm_catalog::rows::limits::{NOTES_BYTES_MAX, TAG_BYTES_MAX, TAGS_MAX};
-use stackvm_host::machines::MachineSpec;
 use stackvm_images::BUILDABLE;
 
 use super::extract::{Body, Owner, Params, Place, Visitor, check_text};
 use super::types::{Begun, ChangeMachine, MachineView, NewMachine, Page};
 use crate::app::App;
-use crate::machines::Wish;
+use crate::machines::{Reserved, Wish};
 use crate::problem::{Kind, Problem};
 use crate::protocol::Gone;
 use crate::rights::Right;
@@ -74,34 +73,35 @@ pub(crate) async fn create(
         return Err(Problem::field("memory_mib", detail));
     }
     let memory_bytes = memory_mib.map(|mib| u64::from(mib) << 20);
-    let (task, spec) = app.new_machine(&Wish { image, name, memory_bytes }).await?;
+    let (task, reserved) = app.new_machine(&Wish { image, name, memory_bytes }).await?;
+    let spec = reserved.spec();
     app.audit(&session, "machine.create", &spec.name, spec.image_label()).await?;
     let grant = app.see(&session, &spec.name).await?;
     let machine = Some(app.machine_view(&spec.name, &grant).await?);
     let begun = Begun { task: task.view(), machine };
-    app.make(task, spec);
+    app.make(task, reserved);
     Ok((StatusCode::ACCEPTED, Json(begun)))
 }
 
 impl App {
     /// Takes a name for a new machine, and begins the task that will make it.
-    pub(crate) async fn new_machine(&self, wish: &Wish) -> Result<(Task, MachineSpec), Problem> {
-        let spec = self.fleet.reserve(wish).await?;
+    pub(crate) async fn new_machine(&self, wish: &Wish) -> Result<(Task, Reserved), Problem> {
+        let reserved = self.fleet.reserve(wish).await?;
+        let spec = reserved.spec();
         // Links, notes and chat of another one of its name that is gone for good.
         self.catalog.forget_machine(&spec.name).await?;
         let name = spec.label.as_deref().unwrap_or(&spec.name);
         let task =
-            self.tasks.begin(format!("Make {name}"), Some(spec.name.clone()), Cancellable::Yes);
-        let task = task.inspect_err(|_| self.fleet.release(&spec.name))?;
+            self.tasks.begin(format!("Make {name}"), Some(spec.name.clone()), Cancellable::Yes)?;
         self.rooms.tell(&spec.name, News::Starting);
-        Ok((task, spec))
+        Ok((task, reserved))
     }
 
     /// Makes it, on its own time.
-    pub(crate) fn make(self: &Arc<App>, task: Task, spec: MachineSpec) {
+    pub(crate) fn make(self: &Arc<App>, task: Task, reserved: Reserved) {
         let app = self.clone();
         tokio::spawn(async move {
-            let id = spec.name.clone();
+            let id = reserved.spec().name.clone();
             let task = Arc::new(task);
             let report = {
                 let (app, task, id) = (app.clone(), task.clone(), id.clone());
@@ -110,7 +110,7 @@ impl App {
                     app.rooms.tell(&id, News::Progress(progress));
                 }
             };
-            let made = app.fleet.make(spec, report, task.cancel().clone()).await;
+            let made = app.fleet.make(reserved, report, task.cancel().clone()).await;
             match &made {
                 Ok(()) => app.rooms.tell(&id, News::Starting),
                 // There is no machine after all.

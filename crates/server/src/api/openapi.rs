@@ -6,7 +6,8 @@ use utoipa::openapi::{ContentBuilder, Ref, RefOr, ResponseBuilder};
 use utoipa::{Modify, OpenApi};
 
 use super::types::{HomeMessage, Problem};
-use super::{audit, images, machines, markers, power, reach, session, shares, tasks};
+use super::{audit, home, images, live, machines, markers, power, reach, session, shares, tasks};
+use crate::protocol::{ClientMessage, ServerMessage};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -22,9 +23,9 @@ use super::{audit, images, machines, markers, power, reach, session, shares, tas
         machines::restore, power::act, power::info, markers::list, markers::create,
         markers::branch, shares::list, shares::create, shares::revoke, tasks::list, tasks::show,
         tasks::cancel, images::list, reach::show, reach::open, reach::close, reach::link,
-        reach::down, audit::list, document,
+        reach::down, audit::list, document, live::serve, home::serve,
     ),
-    components(schemas(Problem, HomeMessage)),
+    components(schemas(Problem, HomeMessage, ClientMessage, ServerMessage)),
     modifiers(&Common),
     security(("cookie" = []), ("bearer" = [])),
 )]
@@ -63,4 +64,67 @@ impl Modify for Common {
     responses((status = 200, description = "OpenAPI 3.1.", body = Object)))]
 pub(crate) async fn document() -> Json<utoipa::openapi::OpenApi> {
     Json(Document::openapi())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use serde_json::Value;
+
+    use super::*;
+
+    /// Every string that stands alone in an `enum` or `const`, and every reference, in a schema.
+    fn walk(value: &Value, words: &mut BTreeSet<String>, references: &mut BTreeSet<String>) {
+        match value {
+            Value::Object(fields) => {
+                for (name, value) in fields {
+                    match (name.as_str(), value) {
+                        ("enum", Value::Array(all)) if all.len() == 1 => {
+                            words.extend(all[0].as_str().map(str::to_owned));
+                        }
+                        ("const", Value::String(word)) => drop(words.insert(word.clone())),
+                        ("$ref", Value::String(to)) => drop(references.insert(to.clone())),
+                        _ => walk(value, words, references),
+                    }
+                }
+            }
+            Value::Array(all) => all.iter().for_each(|value| walk(value, words, references)),
+            _ => {}
+        }
+    }
+
+    #[test]
+    fn every_message_of_the_sockets_is_described() {
+        let document = serde_json::to_value(Document::openapi()).unwrap();
+        let fixture: Value =
+            serde_json::from_str(include_str!("../../../../web/tests/protocol.json")).unwrap();
+        let check = |schema: &str, side: &str| {
+            let (mut words, mut references) = (BTreeSet::new(), BTreeSet::new());
+            walk(&document["components"]["schemas"][schema], &mut words, &mut references);
+            for message in fixture[side].as_array().unwrap() {
+                let kind = message["type"].as_str().unwrap();
+                assert!(words.contains(kind), "{schema} does not describe {kind:?}: {words:?}");
+            }
+        };
+        check("ServerMessage", "server");
+        check("ClientMessage", "client");
+        for path in ["/api/live", "/api/machines/{id}/live"] {
+            let socket = &document["paths"][path]["get"];
+            assert!(socket["responses"]["101"].is_object(), "{path}");
+            assert!(socket["description"].as_str().unwrap().contains("Upgrade"), "{path}");
+        }
+    }
+
+    #[test]
+    fn every_reference_leads_somewhere() {
+        let document = serde_json::to_value(Document::openapi()).unwrap();
+        let (mut words, mut references) = (BTreeSet::new(), BTreeSet::new());
+        walk(&document, &mut words, &mut references);
+        assert!(references.len() > 20);
+        for reference in references {
+            let pointer = reference.trim_start_matches('#');
+            assert!(document.pointer(pointer).is_some(), "{reference}");
+        }
+    }
 }

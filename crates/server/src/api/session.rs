@@ -108,16 +108,23 @@ struct By<'a> {
 }
 
 impl By<'_> {
-    async fn token(mut self, token: &str) -> Result<Response, Problem> {
-        // Looked at before the token is void: whoever has come without randomness may try again.
-        if token.len() > SECRET_BYTES_MAX || !self.app.access.redeem(token) {
+    async fn token(self, token: &str) -> Result<Response, Problem> {
+        let is_one = token.len() <= SECRET_BYTES_MAX;
+        let Some(token) = is_one.then(|| self.app.access.redeem(token)).flatten() else {
+            let action = "Run `stackvm open` for a new one.";
             let detail = "this link was used already, or is too old";
-            return Err(Problem::new(
-                Kind::NoSuchLink,
-                detail,
-                "Run `stackvm open` for a new one.",
-            ));
+            return Err(Problem::new(Kind::NoSuchLink, detail, action));
+        };
+        let app = self.app;
+        let answer = self.become_owner().await;
+        if answer.is_err() {
+            // On a full disk nobody comes in, and the link that opens once is good once.
+            app.access.give_back(token);
         }
+        answer
+    }
+
+    async fn become_owner(mut self) -> Result<Response, Problem> {
         let app = self.app;
         let secret = match &mut self.present {
             Some(session) => {

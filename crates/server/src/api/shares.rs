@@ -8,6 +8,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use stackvm_catalog::ids::{Secret, ShareId};
 use stackvm_catalog::rows::ShareRow;
+use stackvm_host::machines::{Listed, Status};
 use stackvm_host::protocol::{Command, Reply};
 use stackvm_machine::Instant;
 
@@ -61,12 +62,12 @@ pub(crate) async fn create(
     Body(body): Body<NewShare>,
 ) -> Result<Response, Problem> {
     app.allow(&session, &id, Right::Share).await?;
-    app.fleet.get(&id).await?;
+    let listed = app.fleet.get(&id).await?;
     check(&body)?;
     let NewShare { role, label, expires_in_s, password, past } = body;
     let past_from_ns = match past {
         Past::All => None,
-        Past::FromNow => Some(now(&app, &id).await),
+        Past::FromNow => Some(now(&app, &listed).await?),
     };
     let password = match password {
         Some(password) => Some(app.access.hash_password(password).await?),
@@ -117,12 +118,19 @@ fn check(body: &NewShare) -> Result<(), Problem> {
     Ok(())
 }
 
-/// The machine's instant. Of one that does not answer it is not known; then such a link shows
-/// nothing of the past at all, rather than too much.
-async fn now(app: &App, machine: &str) -> u64 {
-    match app.rooms.command(machine, Command::Info).await {
-        Ok(Reply::Info(info)) => Instant::from_ticks(info.instant_ticks).ns(),
-        _ => Instant::MAX.ns(),
+/// The machine's instant, in nanoseconds: of one that is off the last one, from which it goes on
+/// when it is started. Where nobody knows there is no link, rather than one that shows too much.
+async fn now(app: &App, machine: &Listed) -> Result<u64, Problem> {
+    let id = &machine.spec.name;
+    let lab = app.rooms.command(id, Command::Info).await;
+    if let Ok(Reply::Info(info)) = &lab {
+        return Ok(Instant::from_ticks(info.instant_ticks).ns());
+    }
+    match (app.fleet.reached_ns(id).await?, lab, &machine.status) {
+        (Some(reached), ..) => Ok(reached),
+        (None, Err(error), Status::Running) => Err(error.into()),
+        // It has never been on.
+        (None, ..) => Ok(0),
     }
 }
 

@@ -3,7 +3,7 @@
 use stackvm_catalog::rows::AuditRow;
 
 use super::page::Page;
-use super::unix_ms;
+use crate::clock::unix_ms;
 use crate::protocol::{ClientMessage, PersonId};
 use crate::rights::Right;
 

@@ -10,7 +10,7 @@ use stackvm_machine::Instant as MachineInstant;
 
 use super::budget::Budget;
 use super::room::Room;
-use super::unix_ms;
+use crate::clock::unix_ms;
 use crate::protocol::{CHAT_MAX, Said};
 
 /// Happenings that wait to be kept.

@@ -13,6 +13,7 @@ use super::names::{clean_name, clean_text};
 use super::page::Page;
 use super::people::End;
 use super::room::Inner;
+use super::settled::settles;
 use crate::protocol::{ClientMessage, Gone, PersonId, SIZE_RANGE, parse_keys};
 use crate::rights::Right;
 
@@ -49,7 +50,11 @@ impl Page {
     /// It is not one that an honest page of this person sends.
     pub(crate) async fn hear(&mut self, message: ClientMessage) -> Result<(), Breach> {
         let row = self.audit_row(&message);
+        let settles = settles(&message);
         self.do_what(message).await?;
+        if settles && let Err(error) = self.room.keep_settled().await {
+            self.tell(&format!("That holds only until the server ends: {error}"));
+        }
         self.audit(row).await;
         Ok(())
     }

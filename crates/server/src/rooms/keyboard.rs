@@ -9,6 +9,8 @@ use crate::protocol::{Keyboard, KeyboardMode, PersonId, RefusedKey};
 
 /// Whoever has the keyboard and has not typed for this long loses it when somebody waits.
 pub(super) const IDLE_TIME: Duration = Duration::from_secs(60);
+/// So much of that is left when everybody is told how much.
+const COUNTED_TIME: Duration = Duration::from_secs(30);
 /// Most people that type together where nobody has chosen.
 const OPEN_MAX: usize = 2;
 
@@ -38,14 +40,28 @@ pub(super) struct Turns {
 
 impl Turns {
     /// What people are shown.
-    pub(super) fn view(&self) -> Keyboard {
+    pub(super) fn view(&self, now: Instant) -> Keyboard {
         Keyboard {
             mode: self.mode,
             passed: self.is_passed(),
             holder: self.holder,
             waiting: self.waiting.iter().copied().collect(),
             locked: self.locked,
+            left_s: self.left_s(now),
         }
+    }
+
+    /// How it goes around, and whether nobody but the owner types.
+    pub(super) fn settled(&self) -> (KeyboardMode, bool) {
+        (self.mode, self.locked)
+    }
+
+    /// Whole seconds that an idle holder has left while somebody waits, from [`COUNTED_TIME`] on:
+    /// one number a second, instead of one for each key.
+    fn left_s(&self, now: Instant) -> Option<u32> {
+        let used = self.used.filter(|_| !self.waiting.is_empty())?;
+        let left = IDLE_TIME.saturating_sub(now.saturating_duration_since(used));
+        (left <= COUNTED_TIME).then(|| left.as_millis().div_ceil(1000) as u32)
     }
 
     /// How many people have the right to type.

@@ -106,6 +106,8 @@ impl Room {
         if !is_name || !PAGE_BYTES.contains(&joining.page.len()) {
             return Err(Gone::NotAdmitted);
         }
+        // The page comes again by itself.
+        self.recall().await.map_err(|_| Gone::Closing)?;
         let source = source(grant.session, &joining.page);
         let mut page = self.enter(&joining, grant, source)?;
         let since = page.past_from_unix_ms;

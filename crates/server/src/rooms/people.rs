@@ -156,6 +156,16 @@ impl People {
         self.admitted.is_some()
     }
 
+    /// While the door is locked: who may come back.
+    pub(super) fn admitted(&self) -> Option<&BTreeSet<SessionId>> {
+        self.admitted.as_ref()
+    }
+
+    /// As it was when the server ended.
+    pub(super) fn admit_only(&mut self, admitted: Option<BTreeSet<SessionId>>) {
+        self.admitted = admitted;
+    }
+
     /// Locks the door behind everybody who is here, or opens it.
     pub(super) fn lock_door(&mut self, locked: bool) {
         if locked != self.is_door_locked() {

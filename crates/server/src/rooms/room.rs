@@ -21,7 +21,8 @@ use super::link::{Link, Waiter};
 use super::people::{End, People, Present};
 use super::text::Text;
 use super::versioned::Versioned;
-use super::{Condition, News, Progress, RoomError, unix_ms};
+use super::{Condition, News, Progress, RoomError};
+use crate::clock::unix_ms;
 use crate::grant::Grant;
 use crate::protocol::{ConsoleIndex, Gone, Keyboard, Person, PersonId};
 use crate::rights::{Right, Role};
@@ -41,6 +42,7 @@ pub(super) struct Room {
     pub(super) catalog: Arc<dyn Catalog>,
     /// Held while something is said, so that ids and order agree.
     pub(super) saying: tokio::sync::Mutex<()>,
+    pub(super) settled: super::settled::Settled,
     inner: Mutex<Inner>,
     /// Wakes pages; the value says nothing.
     changed: watch::Sender<()>,
@@ -69,6 +71,15 @@ pub(super) struct Inner {
     pub(super) notices_count: u64,
     /// Whether the rest of the server is to be told.
     is_news: bool,
+}
+
+/// When pages look at what there is for them.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wake {
+    /// There may be anything: output, an answer.
+    Always,
+    /// Only if what people are shown is another thing now: clocks must not wake 64 idle pages.
+    IfShown,
 }
 
 impl Room {
@@ -105,6 +116,7 @@ impl Room {
             run: run.to_owned(),
             catalog,
             saying: tokio::sync::Mutex::new(()),
+            settled: super::settled::Settled::default(),
             inner: Mutex::new(inner),
             changed: watch::channel(()).0,
             news,
@@ -125,15 +137,22 @@ impl Room {
     pub(super) fn change<T>(&self, change: impl FnOnce(&mut Inner) -> T) -> T {
         let mut inner = self.lock();
         let result = change(&mut inner);
-        inner.show();
+        self.publish(inner, Wake::Always);
+        result
+    }
+
+    /// Frees the room after a change and tells whoever must know of it.
+    fn publish(&self, mut inner: MutexGuard<'_, Inner>, wake: Wake) {
+        let shown = inner.show();
         let is_news = std::mem::take(&mut inner.is_news);
         drop(inner);
-        self.changed.send_replace(());
+        if shown || wake == Wake::Always {
+            self.changed.send_replace(());
+        }
         if is_news {
             // Nobody may be listening.
             let _ = self.news.send(self.machine.clone());
         }
-        result
     }
 
     pub(super) fn subscribe(&self) -> watch::Receiver<()> {
@@ -203,15 +222,7 @@ impl Room {
         }
         inner.detach_unwatched(now);
         inner.ask_text(now, is_looked_at);
-        let changed = inner.show();
-        let is_news = std::mem::take(&mut inner.is_news);
-        drop(inner);
-        if changed {
-            self.changed.send_replace(());
-        }
-        if is_news {
-            let _ = self.news.send(self.machine.clone());
-        }
+        self.publish(inner, Wake::IfShown);
     }
 
     /// Whether something happened that is to be kept.
@@ -321,7 +332,7 @@ impl Inner {
         self.refuse_pending_if_off();
         let people = self.shown_people.set(self.people.view());
         let condition = self.condition.set(self.told.condition());
-        let keyboard = self.turns.view();
+        let keyboard = self.turns.view(Instant::now());
         if keyboard.passed
             && let Some(holder) =
                 keyboard.holder.filter(|who| Some(*who) != self.keyboard.get().holder)

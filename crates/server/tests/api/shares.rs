@@ -146,3 +146,42 @@ pub(crate) fn frames_on_other_sites_have_a_bearer(site: Site) {
     let frame = site.nobody().with_bearer(answer.json()["bearer"].as_str().unwrap());
     assert_eq!(frame.get("/api/session").json()["owner"], false);
 }
+
+/// The attacker is somebody with a link, made while the machine was off: what was before is not
+/// theirs to see, and what happens after it goes on is.
+pub(crate) fn a_link_to_a_machine_that_is_off_begins_where_it_goes_on(site: Site) {
+    let links =
+        |name: &str| site.nobody().enter(&entry(&site.share(name, json!({"role": "viewer"}))));
+    let power = |name: &str, action: &str| {
+        let path = format!("/api/machines/{name}/power");
+        site.owner.post(&path, &json!({"action": action}))
+    };
+    let mark = |name: &str, mark: &str| {
+        let path = format!("/api/machines/{name}/markers");
+        assert_eq!(site.owner.post(&path, &json!({"name": mark})).status, 201);
+    };
+    let seen = |who: &crate::site::Who, name: &str| -> Vec<String> {
+        let marks = who.get(&format!("/api/machines/{name}/markers")).json();
+        let name = |mark: &serde_json::Value| mark["name"].as_str().unwrap().to_owned();
+        marks["items"].as_array().unwrap().iter().map(name).collect()
+    };
+    for (name, end, state) in [("saved", "save", "saved"), ("killed", "kill", "stopped")] {
+        site.running_machine(name);
+        mark(name, "before");
+        assert!(power(name, end).status < 300);
+        site.await_state(name, state);
+        let guest = links(name);
+        assert_eq!(site.await_task(&power(name, "start").json())["state"], "done");
+        site.await_state(name, "running");
+        mark(name, "after");
+        assert_eq!(seen(&guest, name), ["after"], "{name}");
+        assert_eq!(seen(&site.owner, name), ["before", "after"]);
+    }
+    // Of one that was never on, all is to come.
+    site.machine("new");
+    let guest = links("new");
+    assert_eq!(site.await_task(&power("new", "start").json())["state"], "done");
+    site.await_state("new", "running");
+    mark("new", "first");
+    assert_eq!(seen(&guest, "new"), ["first"]);
+}

@@ -270,7 +270,7 @@ impl Answer {
     }
 
     /// The answer that `bytes` are, once they are all of it.
-    fn parse(bytes: &[u8]) -> Option<Answer> {
+    pub(crate) fn parse(bytes: &[u8]) -> Option<Answer> {
         let end = bytes.windows(4).position(|it| it == b"\r\n\r\n")?;
         let head = std::str::from_utf8(&bytes[..end]).unwrap();
         let status = head.split(' ').nth(1).unwrap().parse().unwrap();

@@ -3,7 +3,7 @@
 //! Whoever may see only what happened since some instant must not find an older line in the history:
 //! so a line's instant is that of the last change to it, wherever on the screen it went since.
 //! Nothing of this is saved: a restored screen has no lines above it, and its own are older than
-//! anything.
+//! anything, until it remembers what was drawn from a recording's output track.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -63,6 +63,15 @@ impl Scrolled {
         }
     }
 
+    /// Takes over the lines above from a model that was drawn from what the guest wrote; if that
+    /// shows the same, also when each of the screen's lines was written. Else those stay old.
+    pub fn remember(&mut self, drawn: Scrolled) {
+        if drawn.screen.size() == self.screen.size() && drawn.screen.dump() == self.screen.dump() {
+            self.rows = drawn.rows;
+        }
+        self.history = drawn.history;
+    }
+
     /// The screen.
     pub fn screen(&self) -> &Screen {
         &self.screen
@@ -88,10 +97,12 @@ impl Scrolled {
     }
 
     /// The lines above the screen, the oldest first, each ended by `\r\n`: the newest ones, at most
-    /// `lines_max` in at most `bytes_max`, and none that was written before `since`.
+    /// `lines_max` in at most `bytes_max`, and none that was written by `since`, to a nanosecond:
+    /// that is when somebody came in. Instant 0 is before everything.
     pub fn history(&self, since: Instant, lines_max: usize, bytes_max: usize) -> Vec<u8> {
         let mut left = bytes_max;
-        let newest = self.history.lines.iter().rev().filter(|line| line.written >= since);
+        let is_newer = |at: Instant| since == Instant::ZERO || at.ns() > since.ns();
+        let newest = self.history.lines.iter().rev().filter(|line| is_newer(line.written));
         let fitting: Vec<&Drawn> = newest
             .take(lines_max)
             .take_while(|line| {

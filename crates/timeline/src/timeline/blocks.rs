@@ -159,11 +159,36 @@ pub(crate) fn track_extent(source: &dyn ReadAt, start: u64, end: u64) -> u64 {
     }
 }
 
+/// The parts of a track without its first blocks, so that what is left is at most `bytes_max` long.
+/// Where a block's header is damaged, it begins behind.
+pub(super) fn last_of_track(parts: &[TrackPart], bytes_max: u64) -> Vec<TrackPart> {
+    let mut left = bytes_max;
+    let mut last = Vec::new();
+    for part in parts.iter().rev() {
+        let mut part = part.clone();
+        while part.end - part.start > left {
+            let mut header = [0; track::BLOCK_HEADER_BYTES];
+            let read = part.source.read_at(part.start, &mut header).ok();
+            let block = read.and_then(|()| track::block_bytes(&header).ok());
+            let next = block.map(|bytes| part.start + (header.len() + bytes) as u64);
+            part.start = next.unwrap_or(part.end).min(part.end);
+        }
+        left -= part.end - part.start;
+        let is_whole = part.start < part.end;
+        last.push(part);
+        if !is_whole {
+            break;
+        }
+    }
+    last.reverse();
+    last
+}
+
 /// The items of a track.
 pub(super) fn track(
-    parts: &[TrackPart],
-) -> impl Iterator<Item = Result<TrackItem, OpenError>> + '_ {
-    let mut parts = parts.iter().cloned();
+    parts: Vec<TrackPart>,
+) -> impl Iterator<Item = Result<TrackItem, OpenError>> + 'static {
+    let mut parts = parts.into_iter();
     let mut part: Option<TrackPart> = None;
     let mut block: std::vec::IntoIter<TrackItem> = Vec::new().into_iter();
     std::iter::from_fn(move || {

@@ -3,6 +3,12 @@
 /** Keyboard Lock, where the browser has it and the page is a secure context. */
 type LockableKeyboard = { lock?: (codes?: string[]) => Promise<void>; unlock?: () => void };
 
+/**
+ * Keys with combinations that browsers keep to themselves (close, new tab, new window, other tab),
+ * and Escape, which would end full screen in the middle of `vi`. Alt-Tab stays the desktop's.
+ */
+const LOCKED_KEYS = ["KeyW", "KeyT", "KeyN", "PageUp", "PageDown", "Escape"];
+
 function keyboard(): LockableKeyboard | undefined {
   return (navigator as Navigator & { keyboard?: LockableKeyboard }).keyboard;
 }
@@ -16,7 +22,7 @@ export async function goFull(element: HTMLElement): Promise<string> {
   }
   try {
     if (!keyboard()?.lock) throw new Error("no keyboard lock");
-    await keyboard()?.lock?.();
+    await keyboard()?.lock?.(LOCKED_KEYS);
     return "";
   } catch {
     return "The browser keeps Ctrl-W, Ctrl-T and Ctrl-N to itself here.";

@@ -49,6 +49,7 @@ export class Machine {
     holder: null,
     waiting: [],
     locked: false,
+    left_s: null,
   });
   isDoorLocked = $state(false);
   said = $state<Said[]>([]);

@@ -41,6 +41,3 @@ export function holding(
   if (holder === null) return { kind: "free" };
   return { kind: "yours", waiting: waiting.length };
 }
-
-/** Seconds until an idle keyboard goes on to who waits, as the server counts them. */
-export const IDLE_S = 60;

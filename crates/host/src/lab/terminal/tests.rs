@@ -1,7 +1,7 @@
 use super::*;
 
-fn at(tick: u64) -> Instant {
-    Instant::from_ticks(tick)
+fn at(ns: u64) -> Instant {
+    Instant::from_ns(ns)
 }
 
 fn sized(columns: u16, rows: u16) -> Terminal {
@@ -92,8 +92,9 @@ fn older_lines_are_not_shown() {
         String::from_utf8(terminal.picture(at(since), lines_max, at(40)).history).unwrap()
     };
     assert_eq!(history(0, 1000), "secret\r\nshared\r\n");
-    assert_eq!(history(11, 1000), "shared\r\n");
-    assert_eq!(history(21, 1000), "");
+    assert_eq!(history(9, 1000), "secret\r\nshared\r\n");
+    assert_eq!(history(10, 1000), "shared\r\n");
+    assert_eq!(history(20, 1000), "");
     assert_eq!(history(0, 1), "shared\r\n");
 }
 

@@ -17,6 +17,8 @@ enum Do {
     Has(Option<u32>, &'static [u32]),
     /// This is whether it is passed now.
     Passed(bool),
+    /// So many seconds are shown as left.
+    Left(Option<u32>),
 }
 use Do::*;
 
@@ -52,12 +54,15 @@ fn check(name: &str, story: &[Do]) {
                 turns.expire(now);
             }
             Has(holder, waiting) => {
-                let view = turns.view();
+                let view = turns.view(now);
                 let waits: Vec<u32> = view.waiting.iter().map(|who| who.0).collect();
                 assert_eq!(view.holder.map(|who| who.0), holder, "{name}: step {step}");
                 assert_eq!(waits, waiting, "{name}: step {step}");
             }
-            Passed(passed) => assert_eq!(turns.view().passed, passed, "{name}: step {step}"),
+            Passed(passed) => {
+                assert_eq!(turns.view(now).passed, passed, "{name}: step {step}");
+            }
+            Left(left) => assert_eq!(turns.view(now).left_s, left, "{name}: step {step}"),
         }
     }
 }
@@ -248,6 +253,34 @@ fn who_leaves_or_sleeps_loses_it() {
             Has(Some(2), &[3]),
             Wait(1),
             Has(Some(3), &[]),
+        ],
+    );
+}
+
+#[test]
+fn everybody_is_shown_how_long_an_idle_holder_has_left() {
+    check(
+        "counted from thirty seconds on, and only while somebody waits",
+        &[
+            Join(&[0, 1, 2]),
+            Type(1, Ok(())),
+            Wait(50),
+            Left(None),
+            Ask(2),
+            Left(Some(10)),
+            Wait(1),
+            Left(Some(9)),
+            Type(1, Ok(())),
+            Left(None),
+            Wait(29),
+            Left(None),
+            Wait(1),
+            Left(Some(30)),
+            Wait(29),
+            Left(Some(1)),
+            Wait(1),
+            Has(Some(2), &[]),
+            Left(None),
         ],
     );
 }

@@ -264,3 +264,61 @@ async fn everybody_sees_how_the_machine_is() {
     assert_eq!(*ended.unwrap(), Some(End::Gone(Gone::Deleted)));
     assert_eq!(world.rooms.join(joining(ADA), grant_of(ADA)).await.err(), Some(Gone::Deleted));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_owner_settled_survives_the_server() {
+    let mut world = World::new().await;
+    for who in [ADA, BOB, EVE] {
+        world.catalog.add_session(&session_of(who)).await.unwrap();
+    }
+    let (mut owner, ada) = (world.join(OWNER).await, world.join(ADA).await);
+    let bob = world.join(BOB).await;
+    owner.hear(ClientMessage::SetKeyboard { mode: KeyboardMode::Passed, locked: true }).await;
+    owner.hear(ClientMessage::Mute { person: ada.page.id, muted: true }).await;
+    owner.hear(ClientMessage::Mute { person: bob.page.id, muted: true }).await;
+    owner.hear(ClientMessage::Mute { person: bob.page.id, muted: false }).await;
+    owner.hear(ClientMessage::LockDoor { locked: true }).await;
+    drop((owner, ada, bob));
+
+    // Another server, on the same data directory.
+    world.rooms = rooms(world.data.path(), &world.catalog, "r2");
+    assert_eq!(world.join_as(joining(EVE), grant_of(EVE)).await.err(), Some(Gone::Locked));
+    let (mut ada, mut bob) = (world.join(ADA).await, world.join(BOB).await);
+    let shown = bob.message(|it| people(it).filter(|it| it.len() == 2)).await;
+    assert_eq!(shown.iter().map(|it| it.muted).collect::<Vec<_>>(), [true, false]);
+    let shown = bob.message(keyboard).await;
+    assert_eq!((shown.mode, shown.locked), (KeyboardMode::Passed, true));
+    let number = ada.type_text("x");
+    assert_eq!(ada.refused(number).await, RefusedKey::Locked);
+    ada.hear(ClientMessage::Say { text: "psst".into() }).await;
+    let muted = |it: &ServerMessage| {
+        matches!(it, ServerMessage::Notice { text } if text.contains("muted")).then_some(())
+    };
+    ada.message(muted).await;
+
+    // What is taken back stays so, too.
+    let mut owner = world.join(OWNER).await;
+    owner.hear(ClientMessage::LockDoor { locked: false }).await;
+    owner.hear(ClientMessage::Mute { person: ada.page.id, muted: false }).await;
+    drop((owner, ada, bob));
+    world.rooms = rooms(world.data.path(), &world.catalog, "r3");
+    let mut eve = world.join(EVE).await;
+    let locked = |it: &ServerMessage| match it {
+        ServerMessage::Welcome(welcome) => Some(welcome.door_locked),
+        _ => None,
+    };
+    assert!(!eve.message(locked).await);
+}
+
+fn session_of(who: u8) -> stackvm_catalog::rows::SessionRow {
+    let Grant { session, name, hue, .. } = grant_of(who);
+    stackvm_catalog::rows::SessionRow {
+        id: session,
+        secret: stackvm_catalog::ids::Secret::random().unwrap().hash(),
+        owner: None,
+        name,
+        hue,
+        created_unix_ms: 1,
+        seen_unix_ms: 1,
+    }
+}

@@ -1,17 +1,21 @@
 use super::*;
 use crate::screen::Written;
 
-/// A screen of 10 by 3 after these, each a tick after the one before, beginning with tick 1.
+const SERIAL: ConsoleId = ConsoleId::Serial;
+
+/// A screen of 10 by 3 after these, each 1 ns after the one before, beginning with 1 ns.
 fn screen(writes: &[&str]) -> Scrolled {
     let mut shown = Scrolled::new(Screen::new(10, 3));
-    for (tick, text) in writes.iter().enumerate() {
-        shown.feed(text.as_bytes(), Instant::from_ticks(tick as u64 + 1));
+    for (ns, text) in writes.iter().enumerate() {
+        shown.feed(text.as_bytes(), Instant::from_ns(ns as u64 + 1));
     }
     shown
 }
 
-fn lines(shown: &Scrolled, since: u64) -> String {
-    let bytes = shown.history(Instant::from_ticks(since), HISTORY_LINES_MAX, usize::MAX);
+/// The history from the write of this number on.
+fn lines(shown: &Scrolled, from: u64) -> String {
+    let since = Instant::from_ns(from.saturating_sub(1));
+    let bytes = shown.history(since, HISTORY_LINES_MAX, usize::MAX);
     String::from_utf8(bytes).expect("text").replace("\r\n", "|")
 }
 
@@ -63,12 +67,42 @@ fn a_line_is_as_old_as_its_last_change() {
 }
 
 #[test]
+fn what_was_written_by_then_is_before() {
+    let shown = screen(&["old\r\n\n\n", "new\r\n\n\n\n"]);
+    let history = |since| {
+        let bytes = shown.history(since, HISTORY_LINES_MAX, usize::MAX);
+        String::from_utf8(bytes).expect("text").contains("old")
+    };
+    // Whoever comes in at an instant comes after what was written by then, to a nanosecond.
+    assert!(history(Instant::ZERO));
+    assert!(!history(Instant::from_ns(1)));
+    assert!(!history(Instant::from_ticks(17)));
+}
+
+#[test]
+fn what_is_drawn_again_is_remembered() {
+    let writes = ["one\r\ntwo\r\nsix\r\n", "ten\r\nbig"];
+    let check = |drawn: Scrolled, expected: &str| {
+        let mut shown = Scrolled::new(Screen::restore(&screen(&writes).screen.save(SERIAL)));
+        assert_eq!(lines(&shown, 0), "");
+        shown.remember(drawn);
+        assert_eq!(lines(&shown, 0), "one|two|");
+        shown.feed(b"\x1b[3S", Instant::from_ns(9));
+        assert_eq!(lines(&shown, 0), "one|two|six|ten|big|");
+        assert_eq!(lines(&shown, 2), expected);
+    };
+    check(screen(&writes), "ten|big|");
+    // What shows something else does not know when these lines were written.
+    check(screen(&["one\r\ntwo\r\nsix\r\n", "ten\r\nBIG"]), "");
+}
+
+#[test]
 fn another_size_makes_nothing_newer() {
     let mut shown = screen(&["1\r\n2\r\n", "3"]);
     shown.resize(5, 1);
     assert_eq!(lines(&shown, 1), "1|2|");
     assert_eq!(lines(&shown, 2), "");
-    shown.feed(b"\r\n\r\n", Instant::from_ticks(9));
+    shown.feed(b"\r\n\r\n", Instant::from_ns(9));
     assert_eq!(lines(&shown, 2), "|");
     assert_eq!(shown.screen().size(), (5, 1));
     assert_eq!(shown.screen().written(), Written::Once);
@@ -78,7 +112,7 @@ fn another_size_makes_nothing_newer() {
 fn history_is_bounded() {
     let mut shown = screen(&[]);
     for line in 0..HISTORY_LINES_MAX + 10 {
-        shown.feed(format!("{line}\r\n").as_bytes(), Instant::from_ticks(1));
+        shown.feed(format!("{line}\r\n").as_bytes(), Instant::from_ns(1));
     }
     assert_eq!(shown.history.lines.len(), HISTORY_LINES_MAX);
     let take = |lines_max, bytes_max| {
@@ -90,7 +124,7 @@ fn history_is_bounded() {
     let mut wide = Scrolled::new(Screen::new(60_000, 1));
     let line = "x".repeat(60_000);
     for _ in 0..20 {
-        wide.feed(format!("{line}\r\n").as_bytes(), Instant::from_ticks(1));
+        wide.feed(format!("{line}\r\n").as_bytes(), Instant::from_ns(1));
     }
     assert!(wide.history.bytes <= HISTORY_BYTES_MAX);
     assert_eq!(wide.history.lines.len(), HISTORY_BYTES_MAX / 60_000);
