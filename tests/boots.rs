@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
 use stackvm_machine::digest::Digest;
+use stackvm_machine::engine::EngineChoice;
 use stackvm_machine::instant::Ticks;
 use stackvm_machine::{ConsoleId, Firmware, Instant, Machine, MachineConfig, Output, Stop};
 use stackvm_tests::ours::Cut;
@@ -125,14 +126,23 @@ fn digest(config: &MachineConfig, cuts: &[(Instant, Cut)]) -> Digest {
 fn a_boot_is_the_same_every_time() {
     for harts in [1, 4] {
         let config = MachineConfig { harts, ..tiny() };
-        let whole = digest(&config, &[]);
+        let start = |engine| (Instant::ZERO, Cut::Engine(engine));
+        let whole = digest(&config, &[start(EngineChoice::Interpreter)]);
         assert_eq!(digest(&config, &[]), whole, "{harts} harts, again");
+        assert_eq!(digest(&config, &[start(ours::COMPILED)]), whole, "{harts} harts, compiled");
         let mut rng = Rng::new(u64::from(harts));
-        let mut cuts: Vec<_> = (0..16)
+        let mut cuts: Vec<_> = (0..25)
             .map(|n| {
                 // Most of the work is done in the first half second.
                 let at = Instant::from_ticks(rng.below(Instant::from_ns(600_000_000).ticks()));
-                (at, if n % 2 == 0 { Cut::Restore } else { Cut::Thaw })
+                let cut = match n % 5 {
+                    0 => Cut::Restore,
+                    1 => Cut::Thaw,
+                    2 => Cut::Engine(EngineChoice::Interpreter),
+                    3 => Cut::Engine(ours::COMPILED),
+                    _ => Cut::Engine(ours::CRAMPED),
+                };
+                (at, cut)
             })
             .collect();
         cuts.sort_by_key(|cut| cut.0);

@@ -100,7 +100,8 @@ fn check(guest: &Guest) {
 fn check_cuts(config: &MachineConfig, guest: &Guest, whole: &mut Machine) {
     let digest = whole.digest();
     let mut rng = Rng::new(u64::from(config.harts));
-    for cut in [Cut::None, Cut::Restore, Cut::Thaw] {
+    let engines = ours::ENGINES.map(Cut::Engine);
+    for cut in [Cut::None, Cut::Restore, Cut::Thaw].into_iter().chain(engines) {
         let at = |rng: &mut Rng| Instant::from_ticks(rng.below(whole.now().ticks()));
         let cuts: Vec<_> = (0..CUTS).map(|_| (at(&mut rng), cut)).collect();
         let (mut machine, serial, stop) = run(config, guest.typed, &cuts);
@@ -184,7 +185,8 @@ fn garbage_in_every_register() {
         // The devices may have been told to write into the guest's code; then it does not end.
         assert!(matches!(stop, Stop::PowerOff { .. } | Stop::Until), "seed {seed}: {stop:?}");
         let middle = Instant::from_ticks(first.now().ticks() / 2);
-        for cut in [Cut::Restore, Cut::Thaw] {
+        let engines = ours::ENGINES.map(Cut::Engine);
+        for cut in [Cut::Restore, Cut::Thaw].into_iter().chain(engines) {
             let (mut second, _, _) = run(&config, "some input", &[(middle, cut)]);
             assert_eq!(second.now(), first.now(), "seed {seed}, {cut:?}");
             assert_eq!(second.digest(), first.digest(), "seed {seed}, {cut:?}");

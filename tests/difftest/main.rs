@@ -224,9 +224,16 @@ fn a_program_cut_anywhere_is_the_same() {
     let elf = program(&sequences, Detail::Full);
     let whole = ours::run_bare(&elf, LIMIT).expect("an end");
     let mut rng = Rng::new(9);
-    for cut in [Cut::None, Cut::Restore, Cut::Thaw] {
-        let cuts: Vec<_> = (0..40).map(|_| rng.below(whole.end.ticks())).collect();
-        let pieces = ours::run_bare_cut(&elf, LIMIT, &cuts, cut).expect("an end");
-        assert!(pieces == whole, "{cut:?} at {cuts:?}");
+    for engine in ours::ENGINES {
+        for cut in [Cut::None, Cut::Restore, Cut::Thaw] {
+            // What goes on elsewhere has the engine of every new machine.
+            let at = |_| {
+                let at = rng.below(whole.end.ticks());
+                [(at, cut), (at, Cut::Engine(engine))]
+            };
+            let cuts: Vec<_> = (0..40).flat_map(at).collect();
+            let pieces = ours::run_bare_cut(&elf, LIMIT, &cuts).expect("an end");
+            assert!(pieces == whole, "{engine:?}, {cut:?} at {cuts:?}");
+        }
     }
 }

@@ -77,7 +77,6 @@ unsafe impl Compiler for X86 {
         let address = self.memory.code_address(self.code_used);
         let (code, entries) = emit::emit(&segments, source.entries, self.stubs, address);
         assert!(code.len() <= ops * OP_BYTES_MAX, "{} bytes for {ops} instructions", code.len());
-        if std::env::var_os("JITDUMP").is_some() { let _ = std::fs::write(format!("/tmp/jitdump/{:x}-{:x}.bin", source.offset, address), &code); }
         self.memory.write(self.code_used, &code);
         self.code_used = (self.code_used + code.len()).next_multiple_of(ALIGN);
         let ranges = segments.iter().map(|segment| (segment.offset, segment.end)).collect();
