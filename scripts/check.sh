@@ -12,7 +12,7 @@ browser_floor() {
     [ -d "$(rustc --print sysroot)/lib/rustlib/$target" ] || rustup target add "$target" ||
         fail "the Rust target $target is not installed" "rustup target add $target"
     cargo check --release --target "$target" \
-        -p stackvm-riscv -p stackvm-machine -p stackvm-store -p stackvm-timeline
+        -p stackvm-riscv -p stackvm-jit -p stackvm-machine -p stackvm-store -p stackvm-timeline
 }
 
 need_tools

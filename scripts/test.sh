@@ -26,7 +26,7 @@ scripts/check.sh
 section "build" cargo build --release --workspace --all-targets
 section "tests" test_runner --release --workspace
 section "documentation examples" doc_tests
-section "first floor, debug profile" test_runner -p stackvm-riscv -p stackvm-machine
+section "first floor, debug profile" test_runner -p stackvm-riscv -p stackvm-jit -p stackvm-machine
 section "a boot's digest in debug and release" one_digest
 section "HTTP interface" tests/http-interface
 section "pages: browser tests" browser_tests

@@ -38,7 +38,12 @@ pub const COMPILED: EngineChoice =
 /// Regions of a few instructions, in so little memory that all is forgotten again and again.
 pub const CRAMPED: EngineChoice = EngineChoice::Compiler {
     heat: 2,
-    limits: EngineLimits { code_bytes: 256 << 10, pages: 12, region_ops: 7 },
+    limits: EngineLimits {
+        code_bytes: 256 << 10,
+        pages: 12,
+        region_ops: 7,
+        ..EngineLimits::DEFAULT
+    },
 };
 /// Engines that must agree in everything.
 pub const ENGINES: [EngineChoice; 3] = [EngineChoice::Interpreter, COMPILED, CRAMPED];

@@ -11,6 +11,7 @@ use crate::format::{DetachArgs, FormatArgs};
 use crate::values;
 
 mod cast;
+mod debug;
 mod fork;
 mod play;
 mod record;
@@ -19,6 +20,7 @@ mod store;
 mod up;
 
 pub(crate) use cast::*;
+pub(crate) use debug::{Debug, Jit};
 pub(crate) use fork::Fork;
 pub(crate) use play::{Log, Play};
 pub(crate) use record::Record;
@@ -30,8 +32,20 @@ pub(crate) use up::{OnExit, Up};
 #[derive(Parser)]
 #[command(name = "stackvm", version, arg_required_else_help = true, max_term_width = 100)]
 pub(crate) struct Cli {
+    /// How machines that are started here execute instructions; what they compute is the same
+    #[arg(long, global = true, value_enum, default_value_t = Engine::Jit, hide_short_help = true)]
+    pub(crate) engine: Engine,
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+/// How instructions are executed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum Engine {
+    /// Hot code is compiled for this computer's processor, where there is a compiler for it
+    Jit,
+    /// One by one
+    Interp,
 }
 
 #[derive(Subcommand)]
@@ -81,6 +95,9 @@ pub(crate) enum Command {
     /// Build and keep what machines start from
     #[command(subcommand)]
     Image(Image),
+    /// Look inside
+    #[command(subcommand, hide = true)]
+    Debug(Debug),
     /// The process of a lab; started by the other commands
     #[command(hide = true)]
     Lab(Lab),

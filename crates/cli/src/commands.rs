@@ -3,6 +3,7 @@
 
 mod attach;
 mod cast;
+mod debug;
 mod down;
 mod fork;
 mod hold;
@@ -72,6 +73,7 @@ pub(crate) fn run(command: Command) -> Result<ExitCode> {
             Command::Rename(args) => rename::run(&args),
             Command::Rm(args) => rm::run(&args).await,
             Command::Image(command) => image::run(command).await,
+            Command::Debug(command) => debug::run(command).await,
             Command::Lab(_) => unreachable!("done above"),
         }
     });

@@ -19,9 +19,13 @@ mod work;
 use std::process::ExitCode;
 
 use clap::Parser;
+use stackvm_machine::engine::{self, EngineChoice};
 
 fn main() -> ExitCode {
     let cli = args::Cli::parse();
+    if cli.engine == args::Engine::Interp {
+        engine::choose(EngineChoice::Interpreter);
+    }
     match commands::run(cli.command) {
         Ok(code) => code,
         Err(error) => {

@@ -431,6 +431,15 @@ impl Asm {
         self.op(None, Width::W32, &[0xff], 4, to.into(), false);
     }
 
+    /// `add qword [address], value`.
+    pub(crate) fn add_at(&mut self, address: u64, value: i32) {
+        self.data(&[0x48, 0x81, 0x05]);
+        // The distance counts from behind the value.
+        let distance = address.wrapping_sub(self.here() + 8) as i64;
+        self.imm32(i32::try_from(distance).expect("all code is within 2 GiB"));
+        self.imm32(value);
+    }
+
     /// `call address`.
     pub(crate) fn call_to(&mut self, address: u64) {
         self.byte(0xe8);
@@ -480,3 +489,6 @@ impl Asm {
         self.op(Some(prefix), width, &[0x0f, opcode], to, from, false);
     }
 }
+
+#[cfg(test)]
+mod tests;

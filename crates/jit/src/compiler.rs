@@ -3,17 +3,19 @@
 
 use std::io;
 
-use stackvm_riscv::native::{Compiled, Compiler, EntryTable, Full, Source, Start};
+use stackvm_riscv::native::{Compiled, Compiler, EntryTable, Full, Region, Source, Start};
 
-use crate::Limits;
 use crate::asm::Asm;
-use crate::emit;
+use crate::emit::{self, Emitted, Features, Target};
 use crate::memory::CodeMemory;
 use crate::region;
 use crate::stubs::{self, Stubs};
+use crate::{Limits, Profile};
 
 /// Most bytes of host code for an instruction, with what it needs beside the hot path.
 const OP_BYTES_MAX: usize = 480;
+/// Most regions that are counted.
+const REGIONS_COUNTED_MAX: usize = 1 << 16;
 /// Regions begin at multiples of this.
 const ALIGN: usize = 16;
 
@@ -26,21 +28,48 @@ pub(crate) struct X86 {
     code_used: usize,
     /// Tables in use; the first is the one without entries.
     tables_used: usize,
+    features: Features,
+    /// What is compiled and where its counter is, if that is wanted.
+    profile: Vec<(Region, *const u64)>,
 }
 
 impl X86 {
     pub(crate) fn new(limits: Limits) -> io::Result<X86> {
         let tables = (limits.pages + 1) * size_of::<EntryTable>();
-        let mut memory = CodeMemory::new(limits.code_bytes, tables)?;
+        let counters = if limits.profile == Profile::On { REGIONS_COUNTED_MAX * 8 } else { 0 };
+        let mut memory = CodeMemory::new(limits.code_bytes, tables + counters)?;
         let mut asm = Asm::new(memory.code_address(0));
         let stubs = stubs::emit(&mut asm);
         let code = asm.finish();
         memory.write(0, &code);
         let stub_bytes = code.len().next_multiple_of(ALIGN);
-        let mut compiler =
-            X86 { limits, memory, stubs, stub_bytes, code_used: stub_bytes, tables_used: 0 };
+        let mut compiler = X86 {
+            limits,
+            memory,
+            stubs,
+            stub_bytes,
+            code_used: stub_bytes,
+            tables_used: 0,
+            features: Features::of_host(),
+            profile: Vec::new(),
+        };
         compiler.add_table();
         Ok(compiler)
+    }
+
+    /// Where the next region counts, if it does.
+    fn counter(&mut self) -> Result<Option<*const u64>, Full> {
+        match self.limits.profile {
+            Profile::Off => Ok(None),
+            Profile::On if self.profile.len() == REGIONS_COUNTED_MAX => Err(Full),
+            Profile::On => {
+                let tables = (self.limits.pages + 1) * size_of::<EntryTable>();
+                let counter = self.memory.table(tables + self.profile.len() * 8).cast::<u64>();
+                // SAFETY: the memory has room for all counters; this one is not in use.
+                unsafe { counter.write(0) };
+                Ok(Some(counter.cast_const()))
+            }
+        }
     }
 
     fn add_table(&mut self) -> *mut EntryTable {
@@ -75,10 +104,24 @@ unsafe impl Compiler for X86 {
             return Err(Full);
         }
         let address = self.memory.code_address(self.code_used);
-        let (code, entries) = emit::emit(&segments, source.entries, self.stubs, address);
-        assert!(code.len() <= ops * OP_BYTES_MAX, "{} bytes for {ops} instructions", code.len());
-        self.memory.write(self.code_used, &code);
-        self.code_used = (self.code_used + code.len()).next_multiple_of(ALIGN);
+        let counter = self.counter()?;
+        let target = Target {
+            address,
+            entries: source.entries,
+            stubs: self.stubs,
+            features: self.features,
+            counter: counter.map(|counter| counter as u64),
+        };
+        let Emitted { bytes, code_len, entries } = emit::emit(&segments, target);
+        assert!(bytes.len() <= ops * OP_BYTES_MAX, "{} bytes for {ops} ops", bytes.len());
+        self.memory.write(self.code_used, &bytes);
+        self.code_used = (self.code_used + bytes.len()).next_multiple_of(ALIGN);
+        if let Some(counter) = counter {
+            let code = bytes[..code_len].to_vec();
+            let ops = segments.iter().flat_map(|segment| &segment.ops).copied().collect();
+            self.profile
+                .push((Region { page: source.number, ops, address, code, steps: 0 }, counter));
+        }
         let ranges = segments.iter().map(|segment| (segment.offset, segment.end)).collect();
         Ok(Compiled { entries, ranges })
     }
@@ -87,6 +130,18 @@ unsafe impl Compiler for X86 {
         self.memory.give_back(self.stub_bytes);
         self.code_used = self.stub_bytes;
         self.tables_used = 0;
+        self.profile.clear();
         self.add_table();
     }
+
+    fn regions(&self) -> Vec<Region> {
+        let counted = |(region, counter): &(Region, *const u64)| {
+            // SAFETY: counters lie in the memory, as long as it lives; compiled code does not run.
+            Region { steps: unsafe { **counter }, ..region.clone() }
+        };
+        self.profile.iter().map(counted).collect()
+    }
 }
+
+#[cfg(test)]
+mod tests;

@@ -16,21 +16,56 @@ use stackvm_riscv::native::{Code, Op, layout};
 
 use crate::asm::{Alu, Asm, Cond, Label, Mem, Reg, Rm, Width};
 use crate::homes::Homes;
-use crate::region::{Segment, Target, target};
+use crate::region::{self, Segment, target};
 use crate::stubs::{Stubs, emit_lookup, emit_step, hart, x};
 
 /// The slot that writes to `x0` go to.
 const DISCARD: u8 = 32;
 
-/// Host code for a region at `address`, and where in it code of which offset begins. `entries` is
-/// the page's table.
-pub(crate) fn emit(
-    segments: &[Segment],
-    entries: u64,
-    stubs: Stubs,
-    address: u64,
-) -> (Vec<u8>, Vec<(u16, u64)>) {
-    let mut asm = Asm::new(address);
+/// What of the host's processor is used that not every one has.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Features {
+    /// RORX.
+    pub(crate) bmi2: bool,
+    /// VFMADD and its like.
+    pub(crate) fma: bool,
+}
+
+impl Features {
+    pub(crate) fn of_host() -> Features {
+        Features {
+            bmi2: std::is_x86_feature_detected!("bmi2"),
+            fma: std::is_x86_feature_detected!("fma"),
+        }
+    }
+}
+
+/// For what host code is made.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Target {
+    /// Where it will run.
+    pub(crate) address: u64,
+    /// Address of the page's table.
+    pub(crate) entries: u64,
+    pub(crate) stubs: Stubs,
+    pub(crate) features: Features,
+    /// Address of what counts instructions, if they are counted.
+    pub(crate) counter: Option<u64>,
+}
+
+/// A region's host code.
+pub(crate) struct Emitted {
+    /// Code, and behind it what the interpreter is to read.
+    pub(crate) bytes: Vec<u8>,
+    /// How much of it is code.
+    pub(crate) code_len: usize,
+    /// Where code of which offset begins.
+    pub(crate) entries: Vec<(u16, u64)>,
+}
+
+/// Host code for a region.
+pub(crate) fn emit(segments: &[Segment], for_: Target) -> Emitted {
+    let mut asm = Asm::new(for_.address);
     let labels = segments.iter().map(|segment| (segment.offset, asm.label())).collect();
     let (no_entry, step) = (asm.label(), asm.label());
     let homes = Homes::of(segments);
@@ -40,20 +75,24 @@ pub(crate) fn emit(
         own_homes: homes != Homes::common(),
         step,
         labels,
-        entries,
-        stubs,
+        for_,
         cold: Vec::new(),
+        literals: Vec::new(),
         no_entry,
         uses_lookup: false,
         float_is_on: false,
-        has_bmi2: std::is_x86_feature_detected!("bmi2"),
     };
     for (index, segment) in segments.iter().enumerate() {
         emitter.segment(segment, segments.get(index + 1).map(|next| next.offset));
     }
     emitter.cold();
     let entries = emitter.ways_in();
-    (emitter.asm.finish(), entries)
+    let code_len = (emitter.asm.here() - for_.address) as usize;
+    for (label, op) in std::mem::take(&mut emitter.literals) {
+        emitter.asm.place(label);
+        emitter.asm.data(&bytes(&op));
+    }
+    Emitted { bytes: emitter.asm.finish(), code_len, entries }
 }
 
 /// Something rare, to be put behind the region.
@@ -65,7 +104,7 @@ enum Cold {
     /// Fewer steps are left than the segment at `offset` has.
     Budget { at: Label, offset: u16, steps: u8 },
     /// Goes to a target, giving back what the segment has behind the branch.
-    Leave { at: Label, to: Target, rest: u8 },
+    Leave { at: Label, to: region::Target, rest: u8 },
 }
 
 struct Emitter {
@@ -77,16 +116,15 @@ struct Emitter {
     step: Label,
     /// Where the code of segments begins.
     labels: BTreeMap<u16, Label>,
-    entries: u64,
-    stubs: Stubs,
+    for_: Target,
     cold: Vec<Cold>,
+    /// Ops for the interpreter, to be put behind the code.
+    literals: Vec<(Label, Op)>,
     /// Leaves to the address `rax`, of which nothing is compiled.
     no_entry: Label,
     uses_lookup: bool,
     /// An instruction of this segment already marked the floating-point state as changed.
     float_is_on: bool,
-    /// The host has RORX.
-    has_bmi2: bool,
 }
 
 impl Emitter {
@@ -97,6 +135,9 @@ impl Emitter {
         self.asm.alu_imm(Alu::Sub, Width::W64, Reg::R14, steps.into());
         self.asm.jump_if(Cond::Sign, at);
         self.cold.push(Cold::Budget { at, offset: segment.offset, steps });
+        if let Some(counter) = self.for_.counter {
+            self.asm.add_at(counter, steps.into());
+        }
         self.float_is_on = false;
         let mut ops = &segment.ops[..];
         while let [op, rest @ ..] = ops {
@@ -132,23 +173,8 @@ impl Emitter {
             // No cache is ever stale and harts take turns: nothing to order.
             Fence => {}
             _ if self.integer(&op) || self.access(&op) || self.float(&op) => {}
-            _ => self.step(&op),
+            _ => self.call_step(&op),
         }
-    }
-
-    /// Has the interpreter do an instruction. If it ends a block it comes back elsewhere.
-    fn step(&mut self, op: &Op) {
-        let (literal, behind) = (self.asm.label(), self.asm.label());
-        if op.code.ends_block() {
-            self.asm.lea_label(Reg::Rax, literal);
-            self.call_step();
-            self.asm.place(literal);
-            self.asm.data(&bytes(op));
-            return;
-        }
-        self.asm.jump(literal);
-        self.asm.place(behind);
-        self.cold.push(Cold::Step { at: literal, op: *op, back: behind });
     }
 
     /// A label behind the region where the interpreter does `op` and goes on at the label `back`.
@@ -190,7 +216,7 @@ impl Emitter {
         let cond = self.compare(op, cond);
         let to = target(op);
         match to {
-            Target::Inside(offset) if op.n == 1 && self.labels.contains_key(&offset) => {
+            region::Target::Inside(offset) if op.n == 1 && self.labels.contains_key(&offset) => {
                 let label = self.labels[&offset];
                 self.asm.jump_if(cond, label);
             }
@@ -222,17 +248,17 @@ impl Emitter {
     }
 
     /// Goes to a target, with nothing to give back.
-    fn go(&mut self, to: Target) {
+    fn go(&mut self, to: region::Target) {
         match to {
-            Target::Inside(offset) => match self.labels.get(&offset) {
+            region::Target::Inside(offset) => match self.labels.get(&offset) {
                 Some(label) => self.asm.jump(*label),
                 None => {
                     self.restore_homes();
                     self.asm.mov_imm(Reg::Rax, offset.into());
-                    self.asm.jump_through(self.entries + u64::from(offset) * 4);
+                    self.asm.jump_through(self.for_.entries + u64::from(offset) * 4);
                 }
             },
-            Target::Beyond(bytes) => {
+            region::Target::Beyond(bytes) => {
                 let bytes = i32::try_from(bytes).expect("jumps reach a megabyte");
                 self.asm.mov(Width::W64, Reg::Rax, hart(layout::PAGE_VA));
                 self.asm.alu_imm(Alu::Add, Width::W64, Reg::Rax, bytes);
@@ -245,13 +271,9 @@ impl Emitter {
         while let Some(cold) = self.cold.pop() {
             match cold {
                 Cold::Step { at, op, back } => {
-                    let literal = self.asm.label();
                     self.asm.place(at);
-                    self.asm.lea_label(Reg::Rax, literal);
-                    self.call_step();
+                    self.call_step(&op);
                     self.asm.jump(back);
-                    self.asm.place(literal);
-                    self.asm.data(&bytes(&op));
                 }
                 Cold::Singly { at, ops, back } => {
                     self.asm.place(at);
@@ -263,7 +285,7 @@ impl Emitter {
                     self.asm.alu_imm(Alu::Add, Width::W64, Reg::R14, steps.into());
                     self.restore_homes();
                     self.asm.mov_imm(Reg::Rax, offset.into());
-                    self.asm.jump_to(self.stubs.miss);
+                    self.asm.jump_to(self.for_.stubs.miss);
                 }
                 Cold::Leave { at, to, rest } => {
                     self.asm.place(at);
@@ -277,7 +299,7 @@ impl Emitter {
         self.asm.place(self.no_entry);
         if self.uses_lookup {
             // The search again, which will fail again, and then leave.
-            self.asm.jump_to(self.stubs.lookup);
+            self.asm.jump_to(self.for_.stubs.lookup);
         }
     }
 
@@ -286,8 +308,16 @@ impl Emitter {
         self.homes.of_guest(index)
     }
 
-    fn call_step(&mut self) {
-        if self.own_homes { self.asm.call(self.step) } else { self.asm.call_to(self.stubs.step) }
+    /// Has the interpreter do an instruction. If that ends a block, it comes back elsewhere.
+    fn call_step(&mut self, op: &Op) {
+        let literal = self.asm.label();
+        self.literals.push((literal, *op));
+        self.asm.lea_label(Reg::Rax, literal);
+        if self.own_homes {
+            self.asm.call(self.step)
+        } else {
+            self.asm.call_to(self.for_.stubs.step)
+        }
     }
 
     /// Moves registers of the guest to where code outside wants them.
@@ -313,7 +343,7 @@ impl Emitter {
         }
         if self.own_homes {
             self.asm.place(self.step);
-            emit_step(&mut self.asm, own, self.stubs.elsewhere);
+            emit_step(&mut self.asm, own, self.for_.stubs.elsewhere);
         }
         ways
     }
@@ -370,8 +400,8 @@ impl Emitter {
 }
 
 /// Where a segment goes on that ends at `end`.
-fn fall(end: u16) -> Target {
-    if end < 4096 { Target::Inside(end) } else { Target::Beyond(end.into()) }
+fn fall(end: u16) -> region::Target {
+    if end < 4096 { region::Target::Inside(end) } else { region::Target::Beyond(end.into()) }
 }
 
 /// An op as it lies in memory, for the interpreter to read.
@@ -385,3 +415,6 @@ fn bytes(op: &Op) -> [u8; size_of::<Op>()] {
     bytes[12..16].copy_from_slice(&op.link.to_le_bytes());
     bytes
 }
+
+#[cfg(test)]
+mod tests;

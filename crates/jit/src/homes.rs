@@ -17,7 +17,7 @@ const COMMON: [u8; HOSTS.len()] = [2, 8, 9, 10, 11, 12, 13, 14, 15];
 const LOOP_WEIGHT: u64 = 8;
 const WEIGHT_MAX: u64 = 512;
 /// What is saved must be so many times what ways in and out cost.
-const GAIN_MIN: u64 = 6;
+const GAIN_MIN: u64 = 3;
 
 /// Registers of the guest, each in a register of the host.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

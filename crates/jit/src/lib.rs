@@ -16,6 +16,7 @@ mod emit;
 mod homes;
 #[cfg(all(unix, target_arch = "x86_64"))]
 mod memory;
+#[cfg(all(unix, target_arch = "x86_64"))]
 mod region;
 #[cfg(all(unix, target_arch = "x86_64"))]
 mod stubs;
@@ -31,11 +32,23 @@ pub struct Limits {
     pub pages: usize,
     /// Most guest instructions compiled at once.
     pub region_ops: usize,
+    /// Whether what runs is counted.
+    pub profile: Profile,
+}
+
+/// Whether compiled code counts what runs in it, which makes it slower.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Profile {
+    /// Nothing is counted.
+    Off,
+    /// Every region counts its instructions, and is kept to look at.
+    On,
 }
 
 impl Limits {
     /// 128 MiB of addresses, backed as they are used.
-    pub const DEFAULT: Limits = Limits { code_bytes: 64 << 20, pages: 4096, region_ops: 256 };
+    pub const DEFAULT: Limits =
+        Limits { code_bytes: 64 << 20, pages: 4096, region_ops: 256, profile: Profile::Off };
 }
 
 /// A compiler for this host, or why there is none.

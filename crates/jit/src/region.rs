@@ -105,3 +105,6 @@ fn segment(ops: &BTreeMap<u16, Op>, leaders: &BTreeSet<u16>, offset: u16) -> Opt
     }
     (!run.is_empty()).then_some(Segment { offset, ops: run, end })
 }
+
+#[cfg(test)]
+mod tests;

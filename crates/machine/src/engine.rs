@@ -1,7 +1,10 @@
 //! Which engine executes instructions: a choice of the host's, never of the machine's. Nothing a
 //! guest computes, and no digest, depends on it.
 
-pub use stackvm_jit::Limits as EngineLimits;
+use std::sync::OnceLock;
+
+pub use stackvm_jit::{Limits as EngineLimits, Profile};
+pub use stackvm_riscv::native::{Op, Region};
 
 use crate::machine::Machine;
 
@@ -28,6 +31,20 @@ impl Default for EngineChoice {
     }
 }
 
+static CHOSEN: OnceLock<EngineChoice> = OnceLock::new();
+
+/// Has all machines that this process makes from now on begin with an engine; the first call
+/// decides. Otherwise it is the default.
+pub fn choose(choice: EngineChoice) {
+    // A second choice would come after machines were made by the first.
+    let _ = CHOSEN.set(choice);
+}
+
+/// The engine that machines of this process begin with.
+pub fn chosen() -> EngineChoice {
+    CHOSEN.get().copied().unwrap_or_default()
+}
+
 impl Machine {
     /// Changes the engine, at any instant.
     pub fn set_engine(&mut self, choice: EngineChoice) {
@@ -39,9 +56,15 @@ impl Machine {
         }
     }
 
-    /// Why nothing is compiled although it should be, once the host was asked.
-    pub fn no_compiler(&self) -> Option<&str> {
-        self.engine.no_compiler()
+    /// Takes the reason why nothing is compiled although it should be, once the host was asked:
+    /// some forbid executable memory, and for some there is no compiler.
+    pub fn take_no_compiler(&mut self) -> Option<String> {
+        self.engine.take_no_compiler()
+    }
+
+    /// What is compiled, if [`EngineLimits::profile`] says so.
+    pub fn compiled(&self) -> Vec<Region> {
+        self.engine.regions()
     }
 
     /// Gives memory back to the host that only makes the guest faster: compiled code.

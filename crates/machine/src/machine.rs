@@ -17,7 +17,7 @@ use crate::config::{ConfigError, MachineConfig, limits};
 use crate::devices::finisher::FinisherRequest;
 use crate::devices::virtio::{HostEvent, VirtioDevice};
 use crate::digest::StateTrees;
-use crate::engine::EngineChoice;
+use crate::engine;
 use crate::htif::Htif;
 use crate::instant::{Instant, Ticks};
 use crate::io::{ConsoleId, Input, Output, PortId};
@@ -138,7 +138,7 @@ impl Machine {
             watched_range: 0..0,
             watched: Vec::new(),
         };
-        machine.set_engine(EngineChoice::default());
+        machine.set_engine(engine::chosen());
         if config.sv48 {
             machine.harts.iter_mut().for_each(Hart::offer_sv48);
         }

@@ -12,7 +12,7 @@ use crate::blocks::{Blocks, CodePage};
 use crate::bus::{Bus, PAGE_BYTES, RamPage};
 use crate::hart::{Hart, RESERVATION_LINE_BYTES};
 use crate::mmu::ram_page;
-use crate::native::{Compiler, EntryTable, Source};
+use crate::native::{Compiler, EntryTable, Region, Source};
 use crate::tlb::{Place, Tlb};
 
 /// Why a page is watched. Only pages without a watch have entries for writing in a TLB.
@@ -124,9 +124,14 @@ impl Engine {
         self.flush_code();
     }
 
-    /// Why nothing is compiled although it was asked for, once that is known.
-    pub fn no_compiler(&self) -> Option<&str> {
-        self.no_compiler.as_deref()
+    /// What is compiled, if the compiler was made to count.
+    pub fn regions(&self) -> Vec<Region> {
+        self.compiler.as_ref().map_or_else(Vec::new, |compiler| compiler.regions())
+    }
+
+    /// Takes the reason why nothing is compiled although that was asked for, once it is known.
+    pub fn take_no_compiler(&mut self) -> Option<String> {
+        self.no_compiler.take()
     }
 
     /// Forgets all host addresses: to be called after RAM pages moved (freeze, restore).
@@ -328,7 +333,8 @@ impl Engine {
             // SAFETY: the bus gives the address of a readable page, which nothing writes to now.
             let page = unsafe { &*bus.page(code_page.page).cast::<[u8; PAGE_BYTES as usize]>() };
             let ran = &code_page.entry;
-            compiler.compile(&Source { page, offset, ran, entries: entries.as_ptr() as u64 })
+            let (number, entries) = (code_page.page, entries.as_ptr() as u64);
+            compiler.compile(&Source { number, page, offset, ran, entries })
         })();
         let Ok(compiled) = compiled else {
             self.blocks.fill_up();

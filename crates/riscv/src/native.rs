@@ -13,7 +13,7 @@
 
 use std::mem::offset_of;
 
-use crate::bus::{Bus, PAGE_BYTES};
+use crate::bus::{Bus, PAGE_BYTES, RamPage};
 use crate::hart::Hart;
 use crate::int;
 pub use crate::op::{Code, Op};
@@ -115,10 +115,27 @@ impl Frame {
 
 /// Enters compiled code at a host address, for the hart at an address. Comes back with the hart's
 /// program counter and [`layout::LEFT`] up to date.
-pub type Start = unsafe extern "sysv64" fn(hart: *mut Hart, entry: u64);
+pub type Start = unsafe extern "C" fn(hart: *mut Hart, entry: u64);
+
+/// Compiled code, for people to look at.
+#[derive(Clone, Debug)]
+pub struct Region {
+    /// Where its guest code is.
+    pub page: RamPage,
+    /// That code, in straight runs; [`Op::n`] counts to the end of each.
+    pub ops: Vec<Op>,
+    /// Address of the host code.
+    pub address: u64,
+    /// The host code, with what it needs beside.
+    pub code: Vec<u8>,
+    /// Instructions of the guest that ran in it.
+    pub steps: u64,
+}
 
 /// What a compiler is asked to compile.
 pub struct Source<'a> {
+    /// Which page it is.
+    pub number: RamPage,
     /// The guest's page.
     pub page: &'a [u8; PAGE_BYTES as usize],
     /// Where the hot code begins in it.
@@ -168,6 +185,9 @@ pub unsafe trait Compiler {
 
     /// Forgets all code and tables.
     fn clear(&mut self);
+
+    /// What is compiled, if the compiler was made to count.
+    fn regions(&self) -> Vec<Region>;
 }
 
 /// One decoded instruction of a page, and the offset behind it; `None` where its second half is on
@@ -271,7 +291,7 @@ impl<B: Bus> Runner<'_, B> {
 ///
 /// # Safety
 /// Compiled code alone calls this, with what [`Runner::run_native`] put into the frame.
-unsafe extern "sysv64" fn step<B: Bus>(runner: *mut (), op: *const Op) -> u32 {
+unsafe extern "C" fn step<B: Bus>(runner: *mut (), op: *const Op) -> u32 {
     // SAFETY: `run_native` put its runner there and waits for this to return.
     let runner = unsafe { &mut *runner.cast::<Runner<'_, B>>() };
     // SAFETY: the compiler keeps the ops of its code with the code.

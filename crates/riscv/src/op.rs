@@ -1,5 +1,7 @@
 //! Predecoded instructions: what the interpreter runs and a compiler reads.
 
+use std::fmt;
+
 /// One predecoded instruction of a block.
 ///
 /// 16 bytes, so that a block of ordinary length stays in few cache lines.
@@ -34,6 +36,15 @@ impl Op {
     #[expect(clippy::len_without_is_empty, reason = "no instruction is empty")]
     pub fn len(&self) -> u64 {
         2 + 2 * u64::from(self.place & 1)
+    }
+}
+
+/// For people: where it is, the name, and the operands by number, the immediate last.
+impl fmt::Display for Op {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = format!("{:?}", self.code).to_lowercase();
+        let (at, rd, rs1, rs2) = (self.offset(), self.rd, self.rs1, self.rs2);
+        write!(f, "{at:03x} {name:<8} {rd:>2} {rs1:>2} {rs2:>2} {:#x}", self.imm)
     }
 }
 

@@ -33,14 +33,12 @@ pub(crate) struct DataEntry {
 
 /// A page of code.
 #[derive(Clone, Copy)]
-#[repr(C)]
+#[repr(C, align(32))]
 pub(crate) struct FetchEntry {
     pub(crate) tag: u64,
     pub(crate) page: *mut CodePage,
     /// What is compiled of it, if there is a compiler.
     pub(crate) entries: *const EntryTable,
-    /// To a power of two.
-    _pad: u64,
 }
 
 /// Which translations apply: by privilege, and for S-mode whether it may touch user pages.
@@ -227,12 +225,8 @@ impl Tables {
     #[cold]
     #[inline(never)]
     fn new() -> Box<Tables> {
-        let no_fetch = FetchEntry {
-            tag: NO_TAG,
-            page: std::ptr::null_mut(),
-            entries: std::ptr::null(),
-            _pad: 0,
-        };
+        let no_fetch =
+            FetchEntry { tag: NO_TAG, page: std::ptr::null_mut(), entries: std::ptr::null() };
         let no_data = std::array::from_fn(|index| DataEntry { tag: no_data_tag(index), addend: 0 });
         Box::new(Tables {
             read: no_data,
@@ -299,7 +293,7 @@ impl Tables {
     ) {
         self.note_filled(FIRST_FETCH + Self::fetch_index(va));
         let tag = va & !(PAGE_BYTES - 1);
-        self.fetch[Self::fetch_index(va)] = FetchEntry { tag, page, entries, _pad: 0 };
+        self.fetch[Self::fetch_index(va)] = FetchEntry { tag, page, entries };
     }
 }
 

@@ -57,6 +57,9 @@ fn run_blocking(mut machine: Machine, until: Instant, show: Show) -> Result<u8> 
             Stop::Stalled { reason } => return Err(anyhow!("the machine cannot go on: {reason}")),
         }
     };
+    if let Some(reason) = machine.take_no_compiler() {
+        eprintln!("nothing was compiled, so this took longer: {reason}");
+    }
     match show {
         Show::Console(_) => Ok(code),
         Show::Digest => {

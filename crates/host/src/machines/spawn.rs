@@ -8,6 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use stackvm_machine::engine::{self, EngineChoice};
 
 use super::{LOG_FILE, MachinesError, SOCKET_FILE, Started, io_error};
 use crate::sandbox::Sandbox;
@@ -18,6 +19,8 @@ pub(crate) const EXE_VARIABLE: &str = "STACKVM_EXE";
 pub(crate) const LAB_COMMAND: &str = "lab";
 /// That command's argument for [`Sandbox::Off`].
 pub(crate) const NO_SANDBOX: &str = "--no-sandbox";
+/// The program's argument for labs without a compiler.
+const INTERPRET: &str = "--engine=interp";
 /// Most bytes a lab says while starting.
 const WORDS_BYTES_MAX: u64 = 64 << 10;
 
@@ -47,6 +50,7 @@ pub(crate) fn start(
     let mut child = Command::new(&exe)
         .arg(LAB_COMMAND)
         .args((sandbox == Sandbox::Off).then_some(NO_SANDBOX))
+        .args((engine::chosen() == EngineChoice::Interpreter).then_some(INTERPRET))
         .arg(folder)
         // The lock goes along as standard input, so that it is never free in between.
         .stdin(Stdio::from(lock))

@@ -121,6 +121,7 @@ pub(super) fn start(folder: &Path, sandbox: Sandbox) -> Result<Process, StartErr
         attended: false,
         clock_is_late,
         retry_wall_ns: 0,
+        code_used: (0, 0),
         forks: Vec::new(),
         twins: Vec::new(),
         fresh,

@@ -65,8 +65,7 @@ impl Group {
         let base = ops[0].rs1;
         let first = Access::of(ops[0].code).filter(|_| base != 0)?;
         let end = |op: &Op, access: Access| op.imm + i32::from(access.bytes);
-        let mut group =
-            Group { kind: first.kind, first: ops[0].imm, bytes: 0, len: 0 };
+        let mut group = Group { kind: first.kind, first: ops[0].imm, bytes: 0, len: 0 };
         let (mut last, mut count) = (end(&ops[0], first), 0);
         for (index, op) in ops.iter().enumerate() {
             let Some(access) = Access::of(op.code) else {
@@ -201,7 +200,7 @@ impl Emitter {
 
     /// `rcx` is where the entry for the address `va` is among the data entries.
     fn data_index(&mut self, va: Reg) {
-        if self.has_bmi2 {
+        if self.for_.features.bmi2 {
             self.asm.rorx(Reg::Rcx, va, layout::DATA_SHIFT);
         } else {
             self.asm.mov(W32, Reg::Rcx, va);
