@@ -32,10 +32,10 @@ impl Homes {
     /// Those that serve a region best.
     pub(crate) fn of(segments: &[Segment]) -> Homes {
         let uses = weigh(segments);
-        let mut order: Vec<u8> = (1..32).collect();
+        let mut order: Vec<u8> = (1..32).filter(|guest| uses[usize::from(*guest)] > 0).collect();
         // Stable, so that equal ones are in the order of their numbers.
         order.sort_by_key(|guest| std::cmp::Reverse(uses[usize::from(*guest)]));
-        let best = &order[..HOSTS.len()];
+        let best = &order[..HOSTS.len().min(order.len())];
         let newcomers: Vec<u8> =
             best.iter().copied().filter(|guest| !COMMON.contains(guest)).collect();
         let gain = |set: &[u8]| -> u64 { set.iter().map(|guest| uses[usize::from(*guest)]).sum() };
@@ -44,7 +44,7 @@ impl Homes {
         }
         let mut newcomers = newcomers.into_iter();
         Homes(COMMON.map(|guest| {
-            if best.contains(&guest) { guest } else { newcomers.next().expect("as many as left") }
+            if best.contains(&guest) { guest } else { newcomers.next().unwrap_or(guest) }
         }))
     }
 

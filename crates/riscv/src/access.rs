@@ -96,7 +96,7 @@ impl<B: Bus> Runner<'_, B> {
         if Engine::page_is_uniform(self.hart, pa, Access::Load) {
             let place = self.engine.tlbs[self.index].place(context, va);
             self.engine.note_cached(page, self.index, place);
-            self.engine.tlbs[self.index].tables(context).insert_read(va, host);
+            self.engine.tlbs[self.index].tables(context).insert_read(va, page, host);
         }
         // SAFETY: an offset into the page.
         Ok(Some(unsafe { host.add((pa & OFFSET) as usize) }))
@@ -119,7 +119,7 @@ impl<B: Bus> Runner<'_, B> {
         if Engine::page_is_uniform(self.hart, pa, Access::Store) {
             let place = self.engine.tlbs[self.index].place(context, va);
             self.engine.note_cached(page, self.index, place);
-            self.engine.tlbs[self.index].tables(context).insert_write(va, host);
+            self.engine.tlbs[self.index].tables(context).insert_write(va, page, host);
         }
         // SAFETY: an offset into the page.
         Ok(Target::Host(unsafe { host.add((pa & OFFSET) as usize) }))

@@ -57,15 +57,25 @@ impl<B: Bus> Runner<'_, B> {
         if !va.is_multiple_of(size.into()) {
             return Err(Access::Load.misaligned(va));
         }
-        let pa = self.engine.translate(self.hart, self.bus, va, size.into(), Access::Load)?;
-        if ram_page(pa, self.bus.ram_pages()).is_none() {
-            return Err(Access::Load.access_fault(va));
-        }
+        let pa = self.reserved_pa(va, size)?;
         let value = self.engine.read_ram(self.bus, pa);
         let value = if size == 4 { value >> (8 * (pa & 4)) & 0xffff_ffff } else { value };
         self.hart.reservation = Some(Reservation { addr: pa, size, value });
         self.set_integer(op.rd, if size == 4 { int::sext(value) } else { value });
         Ok(())
+    }
+
+    /// The physical address in RAM that an LR reads.
+    fn reserved_pa(&mut self, va: u64, size: u8) -> Result<u64, Exception> {
+        let context = self.hart.data_context();
+        if let Some(pa) = self.engine.tlbs[self.index].tables(context).read_pa(va) {
+            return Ok(pa);
+        }
+        // Fills the entry.
+        if self.read_address(va, size.into())?.is_none() {
+            return Err(Access::Load.access_fault(va));
+        }
+        self.engine.translate(self.hart, self.bus, va, size.into(), Access::Load)
     }
 
     fn store_conditional(&mut self, op: Op, va: u64, size: u8) -> Result<(), Exception> {
@@ -76,7 +86,11 @@ impl<B: Bus> Runner<'_, B> {
             self.set_integer(op.rd, 1);
             return Ok(());
         };
-        let pa = self.engine.translate(self.hart, self.bus, va, size.into(), Access::Store)?;
+        let context = self.hart.data_context();
+        let pa = match self.engine.tlbs[self.index].tables(context).write_pa(va) {
+            Some(pa) => pa,
+            None => self.engine.translate(self.hart, self.bus, va, size.into(), Access::Store)?,
+        };
         self.hart.reservation = None;
         // LR reserves RAM alone, but a restored reservation may name anything.
         let in_ram = ram_page(pa, self.bus.ram_pages()).is_some();

@@ -42,6 +42,12 @@ pub mod layout {
     pub const MSTATUS: usize = offset_of!(Hart, csr) + offset_of!(crate::csr::Csrs, mstatus);
     /// `fcsr`.
     pub const FCSR: usize = offset_of!(Hart, csr) + offset_of!(crate::csr::Csrs, fcsr);
+    /// The privilege mode, a byte: 1 is S-mode.
+    pub const MODE: usize = offset_of!(Hart, mode);
+    /// `menvcfg`.
+    pub const MENVCFG: usize = offset_of!(Hart, csr) + offset_of!(crate::csr::Csrs, menvcfg);
+    /// In `menvcfg`: CBO.ZERO is enabled below M-mode.
+    pub const CBZE: i32 = crate::csr::envcfg::CBZE as i32;
     /// Steps left; in a register while compiled code runs.
     pub const LEFT: usize = offset_of!(Hart, frame) + offset_of!(Frame, left);
     /// Virtual address of the page that code runs on.

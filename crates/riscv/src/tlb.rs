@@ -7,7 +7,7 @@
 #![expect(unsafe_code, reason = "the tables in use are at hand by address")]
 
 use crate::blocks::CodePage;
-use crate::bus::PAGE_BYTES;
+use crate::bus::{PAGE_BYTES, RamPage};
 use crate::native::EntryTable;
 
 /// Entries of each table; direct-mapped.
@@ -59,6 +59,9 @@ pub(crate) struct Tables {
     pub(crate) read: [DataEntry; DATA_ENTRIES],
     pub(crate) write: [DataEntry; DATA_ENTRIES],
     pub(crate) fetch: [FetchEntry; FETCH_ENTRIES],
+    /// The page of RAM behind each entry for reading and for writing.
+    read_pages: [RamPage; DATA_ENTRIES],
+    write_pages: [RamPage; DATA_ENTRIES],
     /// Which entries were filled since the last flush, if those are few: of reading, writing and
     /// fetching one behind the other.
     filled: Vec<u16>,
@@ -232,6 +235,8 @@ impl Tables {
             read: no_data,
             write: no_data,
             fetch: [no_fetch; FETCH_ENTRIES],
+            read_pages: [RamPage(0); DATA_ENTRIES],
+            write_pages: [RamPage(0); DATA_ENTRIES],
             filled: Vec::with_capacity(FILLED_MAX + 1),
         })
     }
@@ -275,12 +280,28 @@ impl Tables {
         (va / PAGE_BYTES) as usize % FETCH_ENTRIES
     }
 
-    pub(crate) fn insert_read(&mut self, va: u64, host: *const u8) {
+    /// The physical address that `va` is read from, if an entry knows.
+    pub(crate) fn read_pa(&self, va: u64) -> Option<u64> {
+        let index = Self::data_index(va);
+        let hit = self.read[index].tag == va & !(PAGE_BYTES - 1);
+        hit.then(|| self.read_pages[index].addr() | va & (PAGE_BYTES - 1))
+    }
+
+    /// The physical address that `va` is written to, if an entry knows.
+    pub(crate) fn write_pa(&self, va: u64) -> Option<u64> {
+        let index = Self::data_index(va);
+        let hit = self.write[index].tag == va & !(PAGE_BYTES - 1);
+        hit.then(|| self.write_pages[index].addr() | va & (PAGE_BYTES - 1))
+    }
+
+    pub(crate) fn insert_read(&mut self, va: u64, page: RamPage, host: *const u8) {
+        self.read_pages[Self::data_index(va)] = page;
         self.note_filled(Self::data_index(va));
         self.read[Self::data_index(va)] = entry(va, host as u64);
     }
 
-    pub(crate) fn insert_write(&mut self, va: u64, host: *mut u8) {
+    pub(crate) fn insert_write(&mut self, va: u64, page: RamPage, host: *mut u8) {
+        self.write_pages[Self::data_index(va)] = page;
         self.note_filled(FIRST_WRITE + Self::data_index(va));
         self.write[Self::data_index(va)] = entry(va, host as u64);
     }

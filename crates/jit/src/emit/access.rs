@@ -136,6 +136,7 @@ impl Emitter {
         match op.code {
             AmoW => self.amo(op, 4),
             AmoD => self.amo(op, 8),
+            CboZero => self.cbo_zero(op),
             _ => {
                 let Some(access) = Access::of(op.code) else { return false };
                 let (slow, back) = self.slow(op);
@@ -230,6 +231,12 @@ impl Emitter {
                 Reg::Rax
             }
         };
+        self.look_up(va, bytes, kind, slow);
+        Mem::indexed(Reg::Rcx, va, 0, 0)
+    }
+
+    /// `rcx` is what to add to the address `va` for the host's; see [`Emitter::translate`].
+    fn look_up(&mut self, va: Reg, bytes: u8, kind: Kind, slow: Label) {
         let table = if kind == Kind::Write { layout::WRITE } else { 0 };
         let field = |field| Mem::indexed(Reg::R15, Reg::Rcx, 0, (table + field) as i32);
         self.data_index(va);
@@ -238,7 +245,25 @@ impl Emitter {
         self.asm.alu(Alu::Cmp, W64, Reg::Rdx, field(layout::TAG));
         self.asm.jump_if(Cond::NotEqual, slow);
         self.asm.mov(W64, Reg::Rcx, field(layout::ADDEND));
-        Mem::indexed(Reg::Rcx, va, 0, 0)
+    }
+
+    /// CBO.ZERO in S-mode, by which kernels clear pages.
+    fn cbo_zero(&mut self, op: &Op) -> bool {
+        const BLOCK_BYTES: i32 = 64;
+        let (slow, back) = self.slow(op);
+        self.asm.load(Extend::Z8, Reg::Rax, stubs::hart(layout::MODE));
+        self.asm.alu_imm(Alu::Cmp, W32, Reg::Rax, 1);
+        self.asm.jump_if(Cond::NotEqual, slow);
+        self.asm.test_imm(stubs::hart(layout::MENVCFG), layout::CBZE);
+        self.asm.jump_if(Cond::Equal, slow);
+        self.copy(Reg::Rax, op.rs1);
+        self.asm.alu_imm(Alu::And, W64, Reg::Rax, -BLOCK_BYTES);
+        self.look_up(Reg::Rax, 1, Kind::Write, slow);
+        for at in (0..BLOCK_BYTES).step_by(8) {
+            self.asm.store_imm(Mem::indexed(Reg::Rcx, Reg::Rax, 0, at), 0);
+        }
+        self.asm.place(back);
+        true
     }
 
     /// AMOADD, AMOSWAP, AMOXOR, AMOOR, AMOAND: harts take turns, so nothing is locked.
