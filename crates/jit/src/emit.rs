@@ -314,9 +314,9 @@ impl Emitter {
         self.literals.push((literal, *op));
         self.asm.lea_label(Reg::Rax, literal);
         if self.own_homes {
-            self.asm.call(self.step)
+            self.asm.call(self.step);
         } else {
-            self.asm.call_to(self.for_.stubs.step)
+            self.asm.call_to(self.for_.stubs.step);
         }
     }
 

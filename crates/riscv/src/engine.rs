@@ -216,7 +216,7 @@ impl Engine {
 
     /// Notes that the TLB of hart `index` is about to have an entry for `page` at a place.
     pub(crate) fn note_cached(&mut self, page: RamPage, index: usize, place: Place) {
-        let at = 1 + (index as u32) << 16 | u32::from(place.0);
+        let at = (1 + index as u32) << 16 | u32::from(place.0);
         let (flags, places) = (&mut self.flags[page.0 as usize], &mut self.places[page.0 as usize]);
         if *flags & page_flag::CACHED == 0 {
             *flags |= page_flag::CACHED;

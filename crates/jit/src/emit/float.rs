@@ -63,8 +63,8 @@ impl Emitter {
             FmsubD => return self.fused(op, 0xab),
             FnmsubD => return self.fused(op, 0xad),
             FnmaddD => return self.fused(op, 0xaf),
-            FpToFp => return self.to_float(op),
-            FpToInt => return self.to_integer(op),
+            FpToFp => return self.float_result(op),
+            FpToInt => return self.integer_result(op),
             _ => return false,
         }
         true
@@ -191,7 +191,7 @@ impl Emitter {
     }
 
     /// What of OP-FP has a floating-point result: `imm` is funct7 and funct3.
-    fn to_float(&mut self, op: &Op) -> bool {
+    fn float_result(&mut self, op: &Op) -> bool {
         let funct3 = op.imm & 7;
         let nearest = matches!(funct3, 0 | 7);
         let (slow, back) = self.slow(op);
@@ -278,7 +278,7 @@ impl Emitter {
     }
 
     /// What of OP-FP has an integer result.
-    fn to_integer(&mut self, op: &Op) -> bool {
+    fn integer_result(&mut self, op: &Op) -> bool {
         let funct3 = op.imm & 7;
         let (slow, back) = self.slow(op);
         let at = self.asm.mark();
