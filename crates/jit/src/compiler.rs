@@ -98,7 +98,7 @@ unsafe impl Compiler for X86 {
     }
 
     fn compile(&mut self, source: &Source<'_>) -> Result<Compiled, Full> {
-        let segments = region::build(source, self.limits.region_ops);
+        let segments = region::build(source, self.stubs.miss, self.limits.region_ops);
         let ops: usize = segments.iter().map(|segment| segment.ops.len() + 1).sum();
         if self.code_used + ops * OP_BYTES_MAX > self.limits.code_bytes {
             return Err(Full);
@@ -107,7 +107,7 @@ unsafe impl Compiler for X86 {
         let counter = self.counter()?;
         let target = Target {
             address,
-            entries: source.entries,
+            entries: source.entries.as_ptr() as u64,
             stubs: self.stubs,
             features: self.features,
             counter: counter.map(|counter| counter as u64),

@@ -46,17 +46,21 @@ pub(crate) fn is_branch(code: Code) -> bool {
 }
 
 /// The segments of the region at [`Source::offset`], that one first, of `ops_max` instructions or
-/// few more; none if its first instruction is on two pages.
-pub(crate) fn build(source: &Source<'_>, ops_max: usize) -> Vec<Segment> {
-    let (ops, leaders) = discover(source, ops_max);
+/// few more; none if its first instruction is on two pages. Code that is compiled already (of which
+/// the table holds something else than `miss`) is left where it is.
+pub(crate) fn build(source: &Source<'_>, miss: u64, ops_max: usize) -> Vec<Segment> {
+    let (ops, leaders) = discover(source, miss, ops_max);
     let first = [source.offset];
     let rest = leaders.iter().copied().filter(|offset| *offset != source.offset);
     first.into_iter().chain(rest).filter_map(|offset| segment(&ops, &leaders, offset)).collect()
 }
 
 /// Instructions by offset, and where segments begin.
-fn discover(source: &Source<'_>, ops_max: usize) -> (BTreeMap<u16, Op>, BTreeSet<u16>) {
-    let ran = |offset: u16| source.ran[usize::from(offset) / 2] != 0;
+fn discover(source: &Source<'_>, miss: u64, ops_max: usize) -> (BTreeMap<u16, Op>, BTreeSet<u16>) {
+    let ran = |offset: u16| {
+        let slot = usize::from(offset) / 2;
+        source.ran[slot] != 0 && source.entries[slot] == miss
+    };
     let mut ops = BTreeMap::new();
     let mut leaders = BTreeSet::from([source.offset]);
     let mut queue = VecDeque::from([source.offset]);

@@ -333,7 +333,8 @@ impl Engine {
             // SAFETY: the bus gives the address of a readable page, which nothing writes to now.
             let page = unsafe { &*bus.page(code_page.page).cast::<[u8; PAGE_BYTES as usize]>() };
             let ran = &code_page.entry;
-            let (number, entries) = (code_page.page, entries.as_ptr() as u64);
+            // SAFETY: tables live until `clear`, and this one is not written to now.
+            let (number, entries) = (code_page.page, unsafe { entries.as_ref() });
             compiler.compile(&Source { number, page, offset, ran, entries })
         })();
         let Ok(compiled) = compiled else {

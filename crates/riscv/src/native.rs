@@ -148,8 +148,8 @@ pub struct Source<'a> {
     pub offset: u16,
     /// For each even offset, whether code there ever ran: not 0 if so.
     pub ran: &'a [u32; SLOTS],
-    /// Address of the page's entries, which stays the same until [`Compiler::clear`].
-    pub entries: u64,
+    /// What is compiled of the page, where that stays until [`Compiler::clear`].
+    pub entries: &'a EntryTable,
 }
 
 /// What was compiled.

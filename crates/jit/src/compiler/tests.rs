@@ -6,7 +6,7 @@ use stackvm_riscv::native::SLOTS;
 
 const SMALL: Limits = Limits { code_bytes: 64 << 10, pages: 2, ..Limits::DEFAULT };
 
-fn compile(compiler: &mut X86, entries: u64) -> Result<Compiled, Full> {
+fn compile(compiler: &mut X86, table: *mut EntryTable) -> Result<Compiled, Full> {
     // addi a0, a0, 1; ecall
     let mut page = [0; 4096];
     page[..8].copy_from_slice(&[0x13, 0x05, 0x15, 0, 0x73, 0, 0, 0]);
@@ -15,14 +15,15 @@ fn compile(compiler: &mut X86, entries: u64) -> Result<Compiled, Full> {
         page: &page,
         offset: 0,
         ran: &[0; SLOTS],
-        entries,
+        // SAFETY: the compiler's table, of which nobody else knows.
+        entries: unsafe { &*table },
     })
 }
 
 #[test]
 fn no_mapping_is_writable_and_executable() {
     let mut compiler = X86::new(SMALL).unwrap();
-    let table = compiler.new_entries().unwrap() as u64;
+    let table = compiler.new_entries().unwrap();
     let entry = compile(&mut compiler, table).unwrap().entries[0].1;
     let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
     let mut executable = 0;
@@ -46,7 +47,7 @@ fn what_is_full_is_emptied() {
         let tables: Vec<_> = (0..3).map(|_| compiler.new_entries()).collect();
         assert!(tables[0].is_ok() && tables[1].is_ok());
         assert_eq!(tables[2], Err(Full));
-        let table = tables[0].unwrap() as u64;
+        let table = tables[0].unwrap();
         let first = compile(&mut compiler, table).unwrap();
         let mut count = 1;
         while compile(&mut compiler, table).is_ok() {
@@ -55,7 +56,7 @@ fn what_is_full_is_emptied() {
         }
         assert!(count > 100, "{count} regions");
         compiler.clear();
-        let table = compiler.new_entries().unwrap() as u64;
+        let table = compiler.new_entries().unwrap();
         assert_eq!(compile(&mut compiler, table).unwrap(), first, "as at first");
         compiler.clear();
     }
