@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read, Write};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -42,6 +43,8 @@ pub(crate) struct Times {
 pub(crate) struct Run {
     /// From the start of the process to the end mark.
     pub(crate) total: Times,
+    /// Most memory the process had, in MiB.
+    pub(crate) peak_mib: f64,
     /// From each kernel's begin mark to its end mark.
     pub(crate) kernels: BTreeMap<String, Times>,
     /// Each kernel's checksum as printed, and retired instructions where the system tells.
@@ -133,12 +136,12 @@ impl Watched {
                 text.drain(..=line_end);
                 mark(&line, now, &mut begun, &mut run)?;
                 if line.contains(end) {
-                    run.total = now;
+                    (run.total, run.peak_mib) = (now, peak_mib(self.child.id()));
                     return Ok(run);
                 }
             }
             if text.contains(end) && !end.starts_with('@') {
-                run.total = now;
+                (run.total, run.peak_mib) = (now, peak_mib(self.child.id()));
                 return Ok(run);
             }
         }
@@ -169,6 +172,22 @@ fn mark(
         _ => {}
     }
     Ok(())
+}
+
+/// CPU time of the host's own program of a kernel, in seconds.
+pub(crate) fn native_s(program: &Path, kernel: &str) -> Result<f64> {
+    let started = Instant::now();
+    let child = Command::new(program).stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
+    let run = Watched { child }.follow(started, &format!("@end {kernel}"))?;
+    Ok(run.kernels.get(kernel).context("it did not begin")?.cpu_s)
+}
+
+/// Most memory a process had, in MiB; 0 if it is gone.
+fn peak_mib(pid: u32) -> f64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<f64>().ok());
+    kib.unwrap_or(0.0) / 1024.0
 }
 
 /// CPU time of all threads of a process, in seconds.

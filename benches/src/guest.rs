@@ -9,8 +9,12 @@ use anyhow::{Context, Result, ensure};
 use stackvm_images::cpio::Tree;
 use stackvm_images::{BuildOptions, Cancel, Image, ImageStore};
 
-/// The integer kernels, in the order they run.
-pub(crate) const KERNELS: [&str; 4] = ["core", "sha256", "sort", "vm"];
+/// The kernels, in the order they run: integers, memory, floating point, what a kernel does for its
+/// processes.
+pub(crate) const KERNELS: [&str; 15] = [
+    "core", "sha256", "sort", "vm", "fib", "memcpy", "chase16k", "chase1m", "chase32m", "nbody",
+    "matmul", "getppid", "forkexec", "fault", "pipe",
+];
 
 /// Prints what a shell prompt begins with when the image is up.
 pub(crate) const PROMPT: &str = "root@tiny";
@@ -18,6 +22,11 @@ pub(crate) const PROMPT: &str = "root@tiny";
 const COMPILER: &str = "riscv64-linux-gnu-gcc";
 /// Plain RV64GC: what Debian compiles its packages for.
 const FLAGS: [&str; 4] = ["-O2", "-static", "-march=rv64gc", "-mabi=lp64d"];
+/// What the host's own programs are compiled with.
+const NATIVE_COMPILER: &str = "gcc";
+const NATIVE_FLAGS: [&str; 2] = ["-O2", "-static"];
+/// Of both: no products and sums in one rounding, which plain x86-64 does not have and RV64GC does.
+const COMMON_FLAGS: [&str; 1] = ["-ffp-contract=off"];
 
 const INIT: &str = "#!/bin/busybox sh
 /bin/busybox mount -t devtmpfs dev /dev
@@ -30,6 +39,7 @@ for kernel in $KERNELS; do /bench/$kernel; done
 pub(crate) struct Guest {
     image: Image,
     kernels_initrd: PathBuf,
+    native: PathBuf,
     _dir: tempfile::TempDir,
 }
 
@@ -64,14 +74,24 @@ impl Guest {
         let kernels_initrd = dir.path().join("kernels.cpio");
         let base = fs::read(image.initrd.as_ref().context("tiny has no initrd")?)?;
         fs::write(&kernels_initrd, [base, overlay(dir.path())?].concat())?;
-        Ok(Guest { image, kernels_initrd, _dir: dir })
+        let native = dir.path().join("native");
+        fs::create_dir(&native)?;
+        for kernel in KERNELS {
+            compile(NATIVE_COMPILER, &NATIVE_FLAGS, kernel, &native.join(kernel))?;
+        }
+        Ok(Guest { image, kernels_initrd, native, _dir: dir })
     }
 
     /// The kernels, one after the other.
     pub(crate) fn kernels(&self) -> Boot {
         let initrd = self.kernels_initrd.clone();
         let append = format!("{} rdinit=/bench/init", self.image.append);
-        Boot { kernel: self.image.kernel.clone(), initrd, append, end: "@end vm" }
+        Boot { kernel: self.image.kernel.clone(), initrd, append, end: "@end pipe" }
+    }
+
+    /// The host's own program of a kernel.
+    pub(crate) fn native(&self, kernel: &str) -> PathBuf {
+        self.native.join(kernel)
     }
 
     /// The image itself, to its prompt.
@@ -87,23 +107,30 @@ impl Guest {
 
 /// A cpio that the kernel unpacks over the image's own.
 fn overlay(dir: &Path) -> Result<Vec<u8>> {
-    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("kernels");
     let mut tree = Tree::new();
     tree.directory("bench");
     tree.file("bench/init", 0o755, INIT.replace("$KERNELS", &KERNELS.join(" ")));
     for kernel in KERNELS {
         let program = dir.join(kernel);
-        let status = Command::new(COMPILER)
-            .args(FLAGS)
-            .arg("-o")
-            .arg(&program)
-            .arg(sources.join(format!("{kernel}.c")))
-            .status()
-            .with_context(|| format!("{COMPILER}: install gcc-riscv64-linux-gnu"))?;
-        ensure!(status.success(), "{COMPILER} failed on {kernel}.c");
+        compile(COMPILER, &FLAGS, kernel, &program)?;
         tree.file(&format!("bench/{kernel}"), 0o755, fs::read(&program)?);
     }
     let mut bytes = Vec::new();
     tree.write_to(&mut bytes)?;
     Ok(bytes)
+}
+
+fn compile(compiler: &str, flags: &[&str], kernel: &str, program: &Path) -> Result<()> {
+    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("kernels");
+    let status = Command::new(compiler)
+        .args(flags)
+        .args(COMMON_FLAGS)
+        .arg("-o")
+        .arg(program)
+        .arg(sources.join(format!("{kernel}.c")))
+        .arg("-lm")
+        .status()
+        .with_context(|| format!("{compiler}: install gcc and gcc-riscv64-linux-gnu"))?;
+    ensure!(status.success(), "{compiler} failed on {kernel}.c");
+    Ok(())
 }

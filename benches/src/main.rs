@@ -76,6 +76,9 @@ fn all(runs: usize) -> Result<()> {
             table.kernels(system, &system.run(&guest.kernels(), KERNELS.len())?);
             table.boot(system, &system.run(&guest.tiny(), 0)?);
         }
+        for kernel in KERNELS {
+            table.native(kernel, child::native_s(&guest.native(kernel), kernel)?);
+        }
     }
     table.print_kernels(&ours, &qemu)?;
     table.print_boot(&ours, &qemu);

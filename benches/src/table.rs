@@ -14,6 +14,8 @@ pub(crate) struct Table {
     checksums: BTreeMap<String, String>,
     retired: BTreeMap<String, u64>,
     boots: BTreeMap<String, Vec<Times>>,
+    peaks: BTreeMap<String, Vec<f64>>,
+    native: BTreeMap<String, Vec<f64>>,
 }
 
 impl Table {
@@ -31,12 +33,21 @@ impl Table {
     /// Adds a run to the prompt.
     pub(crate) fn boot(&mut self, system: &System, run: &Run) {
         self.boots.entry(system.name.clone()).or_default().push(run.total);
+        self.peaks.entry(system.name.clone()).or_default().push(run.peak_mib);
+    }
+
+    /// Adds a run of the host's own program of a kernel.
+    pub(crate) fn native(&mut self, kernel: &str, cpu_s: f64) {
+        self.native.entry(kernel.to_owned()).or_default().push(cpu_s);
     }
 
     /// Prints the kernels' times with their ratios and the geometric mean.
     pub(crate) fn print_kernels(&self, ours: &System, theirs: &System) -> Result<()> {
-        println!("| kernel | G insns | {} s | MIPS | {} s | ratio |", ours.name, theirs.name);
-        println!("|---|---|---|---|---|---|");
+        println!(
+            "| kernel | G insns | {} s | MIPS | {} s | ratio | native s |",
+            ours.name, theirs.name
+        );
+        println!("|---|---|---|---|---|---|---|");
         let mut product = 1.0;
         for kernel in KERNELS {
             let cpu = |system: &System| {
@@ -47,8 +58,13 @@ impl Table {
             ensure!(a > 0.0 && b > 0.0, "{kernel} was not measured");
             let insns = self.retired.get(kernel).copied().unwrap_or(0) as f64;
             let mips = insns / a / 1e6;
+            // Children of a program are not in its own time.
+            let native = match kernel {
+                "forkexec" | "pipe" => "–".to_owned(),
+                _ => format!("{:.3}", median(self.native.get(kernel).cloned().unwrap_or_default())),
+            };
             println!(
-                "| {kernel} | {:.2} | {a:.2} | {mips:.0} | {b:.2} | {:.2} |",
+                "| {kernel} | {:.2} | {a:.3} | {mips:.0} | {b:.3} | {:.2} | {native} |",
                 insns / 1e9,
                 b / a
             );
@@ -63,12 +79,13 @@ impl Table {
 
     /// Prints the times to the prompt.
     pub(crate) fn print_boot(&self, ours: &System, theirs: &System) {
-        println!("| boot of tiny to its prompt | CPU s | wall s |\n|---|---|---|");
+        println!("| boot of tiny to its prompt | CPU s | wall s | peak MiB |\n|---|---|---|---|");
         for system in [ours, theirs] {
             let runs = self.boots.get(&system.name).map_or(&[][..], Vec::as_slice);
             let cpu = median(runs.iter().map(|t| t.cpu_s).collect());
             let wall = median(runs.iter().map(|t| t.wall_s).collect());
-            println!("| {} | {cpu:.2} | {wall:.2} |", system.name);
+            let peak = median(self.peaks.get(&system.name).cloned().unwrap_or_default());
+            println!("| {} | {cpu:.2} | {wall:.2} | {peak:.0} |", system.name);
         }
         println!();
     }

@@ -1,5 +1,6 @@
 //! Differential test against an independent oracle: random instruction sequences run here and on
-//! QEMU, and everything they leave behind must be the same.
+//! QEMU, and everything they leave behind must be the same. Here they run on every engine, and the
+//! digests must be the same as well.
 //!
 //! `STACKVM_DIFF_SEED` repeats a run, `STACKVM_DIFF_COUNT` sets the number of sequences.
 

@@ -31,18 +31,20 @@ impl CodeMemory {
         let fd = rustix::fs::memfd_create(c"code", MemfdFlags::CLOEXEC)?;
         rustix::fs::ftruncate(&fd, code_bytes as u64)?;
         let all = code_bytes + table_bytes;
-        // SAFETY: new mappings at addresses of the kernel's choice disturb nothing.
-        let base = unsafe {
-            let (protection, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE);
-            let flags = flags | MapFlags::NORESERVE;
-            rustix::mm::mmap_anonymous(ptr::null_mut(), all, protection, flags)?.cast::<u8>()
-        };
-        let mut memory = CodeMemory { base, writable: ptr::null_mut(), code_bytes, table_bytes };
         let protection = ProtFlags::READ | ProtFlags::EXEC;
+        // SAFETY: a new mapping at an address of the kernel's choice disturbs nothing. (Of nothing
+        // behind the code is anything read or run; a process in a sandbox may map code so only.)
+        let base = unsafe {
+            rustix::mm::mmap(ptr::null_mut(), all, protection, MapFlags::SHARED, &fd, 0)?
+        }
+        .cast::<u8>();
+        let mut memory = CodeMemory { base, writable: ptr::null_mut(), code_bytes, table_bytes };
         // SAFETY: the range lies in the mapping just made, which nobody else knows of.
         unsafe {
-            let flags = MapFlags::SHARED | MapFlags::FIXED;
-            rustix::mm::mmap(base.cast(), code_bytes, protection, flags, &fd, 0)?;
+            let (protection, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE);
+            let flags = flags | MapFlags::NORESERVE | MapFlags::FIXED;
+            let tables = base.add(code_bytes).cast();
+            rustix::mm::mmap_anonymous(tables, table_bytes, protection, flags)?;
         }
         let protection = ProtFlags::READ | ProtFlags::WRITE;
         // SAFETY: as for the first mapping.
