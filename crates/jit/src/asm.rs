@@ -182,6 +182,12 @@ impl Asm {
         self.address + u64::from(self.labels[label.0 as usize].expect("placed"))
     }
 
+    /// Fills up to a multiple of `bytes` from the address of the code, which is one.
+    pub(crate) fn align(&mut self, bytes: usize) {
+        assert!(self.address.is_multiple_of(bytes as u64));
+        self.code.resize(self.code.len().next_multiple_of(bytes), 0);
+    }
+
     /// Bytes as they are.
     pub(crate) fn data(&mut self, bytes: &[u8]) {
         self.code.extend_from_slice(bytes);

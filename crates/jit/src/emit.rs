@@ -88,6 +88,7 @@ pub(crate) fn emit(segments: &[Segment], for_: Target) -> Emitted {
     emitter.cold();
     let entries = emitter.ways_in();
     let code_len = (emitter.asm.here() - for_.address) as usize;
+    emitter.asm.align(align_of::<Op>());
     for (label, op) in std::mem::take(&mut emitter.literals) {
         emitter.asm.place(label);
         emitter.asm.data(&bytes(&op));
@@ -291,6 +292,9 @@ impl Emitter {
                     self.asm.place(at);
                     if rest != 0 {
                         self.asm.alu_imm(Alu::Add, Width::W64, Reg::R14, rest.into());
+                        if let Some(counter) = self.for_.counter {
+                            self.asm.add_at(counter, -i32::from(rest));
+                        }
                     }
                     self.go(to);
                 }
