@@ -9,7 +9,8 @@ install_missing run
 install_missing bench
 tests/newest-qemu
 cargo run --release -p stackvm-bench
-for table in start seek record fork; do
+cargo run --release --quiet -p stackvm-cli -- image build debian
+for table in debian start seek record fork; do
     cargo run --release --quiet -p stackvm-bench -- "$table"
 done
 scripts/web.sh

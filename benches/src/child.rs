@@ -4,18 +4,19 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read, Write};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use stackvm_images::Image;
 use stackvm_machine::{Machine, MachineConfig, Output, Stop};
 use stackvm_tests::qemu::Qemu;
 
 use crate::guest::Boot;
 
 const MEMORY_MB: u64 = 256;
-const TIMEOUT: Duration = Duration::from_secs(120);
+const TIMEOUT: Duration = Duration::from_secs(600);
 
 /// One of the two systems.
 pub(crate) struct System {
@@ -45,6 +46,8 @@ pub(crate) struct Run {
     pub(crate) total: Times,
     /// Most memory the process had, in MiB.
     pub(crate) peak_mib: f64,
+    /// From the start of the process to the first prompt, where one was waited for.
+    pub(crate) prompt: Times,
     /// From each kernel's begin mark to its end mark.
     pub(crate) kernels: BTreeMap<String, Times>,
     /// Each kernel's checksum as printed, and retired instructions where the system tells.
@@ -69,10 +72,36 @@ impl System {
     pub(crate) fn run(&self, boot: &Boot, kernels: usize) -> Result<Run> {
         let started = Instant::now();
         let child = self.command(boot)?.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
-        let mut watched = Watched { child };
+        let mut watched = Watched { child, typed: None };
         let run = watched.follow(started, boot.end)?;
         ensure!(run.kernels.len() == kernels, "{}: {} kernels ran", self.name, run.kernels.len());
         Ok(run)
+    }
+
+    /// Boots the image `debian`, types `script` at its prompt and times it.
+    pub(crate) fn run_debian(
+        &self,
+        image: &Image,
+        data_dir: &Path,
+        prompt: &'static str,
+        script: &str,
+    ) -> Result<Run> {
+        let started = Instant::now();
+        let (mut command, stdin) = match &self.kind {
+            Kind::Stackvm => {
+                let mut command = Command::new(std::env::current_exe()?);
+                command.arg("debian-guest").arg(data_dir).arg(script);
+                (command, Stdio::null())
+            }
+            Kind::Qemu(qemu) => {
+                let mut command = qemu_machine(qemu, "null");
+                command.args(crate::debian::qemu_args(image)?);
+                (command, Stdio::piped())
+            }
+        };
+        let mut child = command.stdin(stdin).stdout(Stdio::piped()).spawn()?;
+        let typed = child.stdin.take().map(|stdin| (stdin, script.to_owned()));
+        Watched { child, typed: Some((prompt, typed)) }.follow(started, "@end all")
     }
 
     fn command(&self, boot: &Boot) -> Result<Command> {
@@ -83,20 +112,8 @@ impl System {
                 Ok(command)
             }
             Kind::Qemu(qemu) => {
-                let mut command = qemu.command();
-                // One that is not installed complains of the installed one's modules.
-                command.stderr(Stdio::null());
-                command.args(["-M", "virt", "-accel", "tcg", "-display", "none"]);
-                command.args(["-monitor", "none", "-m", &format!("{MEMORY_MB}M")]);
-                command.args(["-global", "virtio-mmio.force-legacy=false"]);
-                command.args([
-                    "-chardev",
-                    "stdio,id=out,mux=on,signal=off",
-                    "-serial",
-                    "chardev:out",
-                ]);
-                command.args(["-device", "virtio-serial-device"]);
-                command.args(["-device", "virtconsole,chardev=out"]);
+                let mut command = qemu_machine(qemu, "chardev:out");
+                command.args(["-m", &format!("{MEMORY_MB}M")]);
                 command.arg("-kernel").arg(&boot.kernel).arg("-initrd").arg(&boot.initrd);
                 command.arg("-append").arg(&boot.append);
                 Ok(command)
@@ -105,9 +122,23 @@ impl System {
     }
 }
 
+/// QEMU's board with one virtio terminal on its standard streams, and the UART at `serial`.
+fn qemu_machine(qemu: &Qemu, serial: &str) -> Command {
+    let mut command = qemu.command();
+    // One that is not installed complains of the installed one's modules.
+    command.stderr(Stdio::null());
+    command.args(["-M", "virt", "-accel", "tcg", "-display", "none", "-monitor", "none"]);
+    command.args(["-global", "virtio-mmio.force-legacy=false"]);
+    command.args(["-chardev", "stdio,id=out,mux=on,signal=off", "-serial", serial]);
+    command.args(["-device", "virtio-serial-device", "-device", "virtconsole,chardev=out"]);
+    command
+}
+
 /// Killed when it goes out of scope.
 struct Watched {
     child: Child,
+    /// What is typed at which prompt, and where, unless the child types it itself.
+    typed: Option<(&'static str, Option<(ChildStdin, String)>)>,
 }
 
 impl Drop for Watched {
@@ -131,6 +162,15 @@ impl Watched {
             text.push_str(&String::from_utf8_lossy(&buf[..count]));
             let now =
                 Times { cpu_s: cpu_s(self.child.id())?, wall_s: started.elapsed().as_secs_f64() };
+            if let Some((prompt, typed)) = &mut self.typed
+                && text.contains(*prompt)
+            {
+                run.prompt = now;
+                if let Some((stdin, script)) = typed {
+                    stdin.write_all(script.as_bytes())?;
+                }
+                self.typed = None;
+            }
             while let Some(line_end) = text.find('\n') {
                 let line = text[..line_end].trim().to_owned();
                 text.drain(..=line_end);
@@ -178,7 +218,7 @@ fn mark(
 pub(crate) fn native_s(program: &Path, kernel: &str) -> Result<f64> {
     let started = Instant::now();
     let child = Command::new(program).stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
-    let run = Watched { child }.follow(started, &format!("@end {kernel}"))?;
+    let run = Watched { child, typed: None }.follow(started, &format!("@end {kernel}"))?;
     Ok(run.kernels.get(kernel).context("it did not begin")?.cpu_s)
 }
 

@@ -7,6 +7,7 @@
 
 mod checkin;
 mod child;
+mod debian;
 mod fork;
 mod guest;
 mod idle;
@@ -41,6 +42,11 @@ fn main() -> Result<()> {
             let rounds = args.next().map_or(Ok(RUNS), |rounds| rounds.parse())?;
             checkin::run(&data_dir()?, rounds)
         }
+        Some("debian") => {
+            let runs = args.next().map_or(Ok(RUNS), |runs| runs.parse())?;
+            debian::print(&data_dir()?, runs)
+        }
+        Some("debian-guest") => debian::run_machine(args),
         // The child processes of this program's own system.
         Some("guest") => child::run_machine(args),
         Some("checkin-put") => checkin::put(args),
