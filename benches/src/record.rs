@@ -85,8 +85,9 @@ fn work(data: &Path, is_recorded: bool) -> Result<(Cpu, Sizes)> {
 /// Watches how a recording grows while nothing happens, and while somebody types.
 fn growth(data: &Path) -> Result<()> {
     let home = Home::new(data)?;
-    let journal = home.folder.path().join("x.journal");
     let mut lab = home.start(labs::tiny("bench", MEMORY_BYTES))?;
+    // Where the lab's sandbox lets it write what is recorded later.
+    let journal = home.machines.annex("bench")?.join("x.journal");
     labs::wait_up(&mut lab)?;
     std::thread::sleep(Duration::from_secs(5));
     lab.call(Command::Record { journal: journal.clone() })?;
