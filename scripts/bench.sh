@@ -8,10 +8,12 @@ need_tools
 install_missing run
 install_missing bench
 tests/newest-qemu
+scripts/web.sh
+# The program itself is measured as well.
+cargo build --release -p stackvm-cli -p stackvm-bench
 cargo run --release -p stackvm-bench
 cargo run --release --quiet -p stackvm-cli -- image build debian
-for table in debian start seek record fork; do
+for table in debian record fork; do
     cargo run --release --quiet -p stackvm-bench -- "$table"
 done
-scripts/web.sh
 node benches/web/pages.mjs
