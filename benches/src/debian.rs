@@ -24,18 +24,18 @@ const WORK: [(&str, &str, &str); 5] = [
         "gcc",
         "perl -e 'for $i (1..250) { print \"int f$i(int a, int b) {\\n  int s = $i;\\n  for (int i \
          = 0; i < a; i++) {\\n    if (i % 3 == b)\\n      s += i * b;\\n    else\\n      s ^= i << \
-         (b & 7);\\n  }\\n  return s;\\n}\\n\" }' > /root/big.c",
-        "gcc -O2 -c /root/big.c -o /root/big.o && wc -c < /root/big.o",
+         (b & 7);\\n  }\\n  return s;\\n}\\n\" }' > big.c",
+        "gcc -O2 -c big.c -o big.o && wc -c < big.o",
     ),
     ("python", ":", "python3 -c 'print(sum(i * i % 7 for i in range(1000000)))'"),
     ("perl", ":", "perl -e '$s += $_ * $_ % 7 for 1..1500000; print \"$s\\n\"'"),
     ("bash", ":", "s=0; for ((i = 0; i < 150000; i++)); do ((s += i * i % 7)); done; echo $s"),
     (
         "dpkg",
-        "mkdir -p /root/p/DEBIAN /root/p/opt && printf 'Package: p\\nVersion: 1\\nArchitecture: \
-         all\\nMaintainer: p\\nDescription: p\\n' > /root/p/DEBIAN/control && cp /root/big.c \
-         /root/p/opt/ && dpkg-deb --build /root/p /root/p.deb > /dev/null",
-        "dpkg -i /root/p.deb > /dev/null && dpkg-query -f '${Version}\\n' -W p",
+        "mkdir -p p/DEBIAN p/opt && printf 'Package: p\\nVersion: 1\\nArchitecture: \
+         all\\nMaintainer: p\\nDescription: p\\n' > p/DEBIAN/control && cp big.c \
+         p/opt/ && dpkg-deb --build p p.deb > /dev/null",
+        "dpkg -i p.deb > /dev/null && dpkg-query -f '${Version}\\n' -W p",
     ),
 ];
 
