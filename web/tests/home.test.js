@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { hasPrompt, Home, launch, openPage, PHONE, pictureWhere } from "./stackvm.js";
+import { hasPrompt, openPage, ownerAtPrompt, PHONE, pictureWhere } from "./stackvm.js";
 
 const MACHINES = 200;
 /** From a key to the frame with the machines that are found. */
@@ -14,11 +14,7 @@ let browser;
 let home;
 let owner;
 before(async () => {
-  browser = await launch();
-  home = await Home.make();
-  await home.up();
-  owner = await openPage(browser, home.link);
-  await pictureWhere(owner, hasPrompt);
+  ({ browser, home, owner } = await ownerAtPrompt());
 });
 after(async () => {
   await browser.close();

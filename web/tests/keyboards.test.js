@@ -4,9 +4,8 @@ import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import {
   hasPrompt,
-  Home,
-  launch,
   openPage,
+  ownerAtPrompt,
   PHONE,
   picture,
   pictureWhere,
@@ -22,13 +21,8 @@ let home;
 let owner;
 let machineUrl;
 before(async () => {
-  browser = await launch();
-  home = await Home.make();
-  await home.up();
   const permissions = ["clipboard-read", "clipboard-write"];
-  owner = await openPage(browser, home.link, { permissions });
-  await pictureWhere(owner, hasPrompt);
-  machineUrl = owner.url();
+  ({ browser, home, owner, machineUrl } = await ownerAtPrompt({ permissions }));
 });
 after(async () => {
   await browser.close();

@@ -7,9 +7,8 @@ import { after, afterEach, before, test } from "node:test";
 import {
   closeDialog,
   hasPrompt,
-  Home,
-  launch,
   openPage,
+  ownerAtPrompt,
   PHONE,
   picture,
   pictureWhere,
@@ -24,12 +23,7 @@ let owner;
 let machineUrl;
 let links;
 before(async () => {
-  browser = await launch();
-  home = await Home.make();
-  await home.up();
-  owner = await openPage(browser, home.link);
-  await pictureWhere(owner, hasPrompt);
-  machineUrl = owner.url();
+  ({ browser, home, owner, machineUrl } = await ownerAtPrompt());
   links = await share(owner);
 });
 afterEach(async () => {

@@ -165,6 +165,16 @@ export async function openPage(browser, url, options = {}) {
   return page;
 }
 
+/** A server, and its owner's page in a browser, at the prompt of the machine that was there first. */
+export async function ownerAtPrompt(options = {}) {
+  const browser = await launch();
+  const home = await Home.make();
+  await home.up();
+  const owner = await openPage(browser, home.link, options);
+  await pictureWhere(owner, hasPrompt);
+  return { browser, home, owner, machineUrl: owner.url() };
+}
+
 export function watch(page) {
   page.setDefaultTimeout(WAIT_MS);
   page.complaints = [];

@@ -6,9 +6,8 @@ import { after, afterEach, before, test } from "node:test";
 import {
   closeDialog,
   hasPrompt,
-  Home,
-  launch,
   openPage,
+  ownerAtPrompt,
   PHONE,
   picture,
   pictureWhere,
@@ -24,12 +23,7 @@ let home;
 let owner;
 let machineUrl;
 before(async () => {
-  browser = await launch();
-  home = await Home.make();
-  await home.up();
-  owner = await openPage(browser, home.link);
-  await pictureWhere(owner, hasPrompt);
-  machineUrl = owner.url();
+  ({ browser, home, owner, machineUrl } = await ownerAtPrompt());
 });
 afterEach(async () => {
   for (const context of browser.contexts()) {

@@ -6,7 +6,7 @@ use std::io;
 use stackvm_riscv::native::{Compiled, Compiler, EntryTable, Full, Region, Source, Start};
 
 use crate::asm::Asm;
-use crate::emit::{self, Emitted, Features, Target};
+use crate::emit::{self, Emitted, Features, Setting};
 use crate::memory::CodeMemory;
 use crate::region;
 use crate::stubs::{self, Stubs};
@@ -105,14 +105,14 @@ unsafe impl Compiler for X86 {
         }
         let address = self.memory.code_address(self.code_used);
         let counter = self.counter()?;
-        let target = Target {
+        let setting = Setting {
             address,
             entries: source.entries.as_ptr() as u64,
             stubs: self.stubs,
             features: self.features,
             counter: counter.map(|counter| counter as u64),
         };
-        let Emitted { bytes, code_len, entries } = emit::emit(&segments, target);
+        let Emitted { bytes, code_len, entries } = emit::emit(&segments, setting);
         assert!(bytes.len() <= ops * OP_BYTES_MAX, "{} bytes for {ops} ops", bytes.len());
         self.memory.write(self.code_used, &bytes);
         self.code_used = (self.code_used + bytes.len()).next_multiple_of(ALIGN);

@@ -16,7 +16,7 @@ use stackvm_riscv::native::{Code, Op, layout};
 
 use crate::asm::{Alu, Asm, Cond, Label, Mem, Reg, Rm, Width};
 use crate::homes::Homes;
-use crate::region::{self, Segment, target};
+use crate::region::{Segment, Target, target};
 use crate::stubs::{Stubs, emit_lookup, emit_step, hart, x};
 
 /// The slot that writes to `x0` go to.
@@ -42,7 +42,7 @@ impl Features {
 
 /// For what host code is made.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Target {
+pub(crate) struct Setting {
     /// Where it will run.
     pub(crate) address: u64,
     /// Address of the page's table.
@@ -64,8 +64,8 @@ pub(crate) struct Emitted {
 }
 
 /// Host code for a region.
-pub(crate) fn emit(segments: &[Segment], for_: Target) -> Emitted {
-    let mut asm = Asm::new(for_.address);
+pub(crate) fn emit(segments: &[Segment], setting: Setting) -> Emitted {
+    let mut asm = Asm::new(setting.address);
     let labels = segments.iter().map(|segment| (segment.offset, asm.label())).collect();
     let (no_entry, step) = (asm.label(), asm.label());
     let homes = Homes::of(segments);
@@ -75,7 +75,7 @@ pub(crate) fn emit(segments: &[Segment], for_: Target) -> Emitted {
         own_homes: homes != Homes::common(),
         step,
         labels,
-        for_,
+        setting,
         cold: Vec::new(),
         literals: Vec::new(),
         no_entry,
@@ -87,7 +87,7 @@ pub(crate) fn emit(segments: &[Segment], for_: Target) -> Emitted {
     }
     emitter.cold();
     let entries = emitter.ways_in();
-    let code_len = (emitter.asm.here() - for_.address) as usize;
+    let code_len = (emitter.asm.here() - setting.address) as usize;
     emitter.asm.align(align_of::<Op>());
     for (label, op) in std::mem::take(&mut emitter.literals) {
         emitter.asm.place(label);
@@ -105,7 +105,7 @@ enum Cold {
     /// Fewer steps are left than the segment at `offset` has.
     Budget { at: Label, offset: u16, steps: u8 },
     /// Goes to a target, giving back what the segment has behind the branch.
-    Leave { at: Label, to: region::Target, rest: u8 },
+    Leave { at: Label, to: Target, rest: u8 },
 }
 
 struct Emitter {
@@ -117,7 +117,7 @@ struct Emitter {
     step: Label,
     /// Where the code of segments begins.
     labels: BTreeMap<u16, Label>,
-    for_: Target,
+    setting: Setting,
     cold: Vec<Cold>,
     /// Ops for the interpreter, to be put behind the code.
     literals: Vec<(Label, Op)>,
@@ -136,7 +136,7 @@ impl Emitter {
         self.asm.alu_imm(Alu::Sub, Width::W64, Reg::R14, steps.into());
         self.asm.jump_if(Cond::Sign, at);
         self.cold.push(Cold::Budget { at, offset: segment.offset, steps });
-        if let Some(counter) = self.for_.counter {
+        if let Some(counter) = self.setting.counter {
             self.asm.add_at(counter, steps.into());
         }
         self.float_is_on = false;
@@ -217,7 +217,7 @@ impl Emitter {
         let cond = self.compare(op, cond);
         let to = target(op);
         match to {
-            region::Target::Inside(offset) if op.n == 1 && self.labels.contains_key(&offset) => {
+            Target::Inside(offset) if op.n == 1 && self.labels.contains_key(&offset) => {
                 let label = self.labels[&offset];
                 self.asm.jump_if(cond, label);
             }
@@ -249,17 +249,17 @@ impl Emitter {
     }
 
     /// Goes to a target, with nothing to give back.
-    fn go(&mut self, to: region::Target) {
+    fn go(&mut self, to: Target) {
         match to {
-            region::Target::Inside(offset) => match self.labels.get(&offset) {
+            Target::Inside(offset) => match self.labels.get(&offset) {
                 Some(label) => self.asm.jump(*label),
                 None => {
                     self.restore_homes();
                     self.asm.mov_imm(Reg::Rax, offset.into());
-                    self.asm.jump_through(self.for_.entries + u64::from(offset) * 4);
+                    self.asm.jump_through(self.setting.entries + u64::from(offset) * 4);
                 }
             },
-            region::Target::Beyond(bytes) => {
+            Target::Beyond(bytes) => {
                 let bytes = i32::try_from(bytes).expect("jumps reach a megabyte");
                 self.asm.mov(Width::W64, Reg::Rax, hart(layout::PAGE_VA));
                 self.asm.alu_imm(Alu::Add, Width::W64, Reg::Rax, bytes);
@@ -286,13 +286,13 @@ impl Emitter {
                     self.asm.alu_imm(Alu::Add, Width::W64, Reg::R14, steps.into());
                     self.restore_homes();
                     self.asm.mov_imm(Reg::Rax, offset.into());
-                    self.asm.jump_to(self.for_.stubs.miss);
+                    self.asm.jump_to(self.setting.stubs.miss);
                 }
                 Cold::Leave { at, to, rest } => {
                     self.asm.place(at);
                     if rest != 0 {
                         self.asm.alu_imm(Alu::Add, Width::W64, Reg::R14, rest.into());
-                        if let Some(counter) = self.for_.counter {
+                        if let Some(counter) = self.setting.counter {
                             self.asm.add_at(counter, -i32::from(rest));
                         }
                     }
@@ -302,8 +302,7 @@ impl Emitter {
         }
         self.asm.place(self.no_entry);
         if self.uses_lookup {
-            // The search again, which will fail again, and then leave.
-            self.asm.jump_to(self.for_.stubs.lookup);
+            self.asm.jump_to(self.setting.stubs.leave);
         }
     }
 
@@ -320,7 +319,7 @@ impl Emitter {
         if self.own_homes {
             self.asm.call(self.step);
         } else {
-            self.asm.call_to(self.for_.stubs.step);
+            self.asm.call_to(self.setting.stubs.step);
         }
     }
 
@@ -347,7 +346,7 @@ impl Emitter {
         }
         if self.own_homes {
             self.asm.place(self.step);
-            emit_step(&mut self.asm, own, self.for_.stubs.elsewhere);
+            emit_step(&mut self.asm, own, self.setting.stubs.elsewhere);
         }
         ways
     }
@@ -404,8 +403,8 @@ impl Emitter {
 }
 
 /// Where a segment goes on that ends at `end`.
-fn fall(end: u16) -> region::Target {
-    if end < 4096 { region::Target::Inside(end) } else { region::Target::Beyond(end.into()) }
+fn fall(end: u16) -> Target {
+    if end < 4096 { Target::Inside(end) } else { Target::Beyond(end.into()) }
 }
 
 /// An op as it lies in memory, for the interpreter to read.

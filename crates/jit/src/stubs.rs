@@ -36,8 +36,8 @@ pub(crate) struct Stubs {
     pub(crate) elsewhere: u64,
     /// Goes on at the offset `eax` of the page, which is not compiled: leaves.
     pub(crate) miss: u64,
-    /// Goes on at the address `rax`.
-    pub(crate) lookup: u64,
+    /// Leaves, to go on at the address `rax`.
+    pub(crate) leave: u64,
 }
 
 /// Writes the shared code.
@@ -47,8 +47,8 @@ pub(crate) fn emit(asm: &mut Asm) -> Stubs {
 
     let miss = asm.here();
     asm.alu(Alu::Add, Width::W64, Reg::Rax, hart(layout::PAGE_VA));
-    let leave_at_rax = asm.label();
-    asm.place(leave_at_rax);
+    let leave = asm.label();
+    asm.place(leave);
     asm.store(8, hart(layout::PC), Reg::Rax);
     asm.place(out);
     spill(asm, Homes::common());
@@ -58,7 +58,7 @@ pub(crate) fn emit(asm: &mut Asm) -> Stubs {
     asm.ret();
 
     let lookup = asm.here();
-    emit_lookup(asm, leave_at_rax);
+    emit_lookup(asm, leave);
 
     let (elsewhere, homes) = (asm.here(), Homes::common());
     // Nobody returns to the caller.
@@ -73,7 +73,7 @@ pub(crate) fn emit(asm: &mut Asm) -> Stubs {
 
     let step = asm.here();
     emit_step(asm, homes, elsewhere);
-    Stubs { start, step, elsewhere, miss, lookup }
+    Stubs { start, step, elsewhere, miss, leave: asm.address_of(leave) }
 }
 
 /// The routine that has the interpreter do the op that `rax` points at, for code with these homes.

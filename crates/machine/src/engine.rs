@@ -8,8 +8,8 @@ pub use stackvm_riscv::native::{Op, Region};
 
 use crate::machine::Machine;
 
-/// How often a block runs in the interpreter before it is compiled.
-const HEAT: u16 = 24;
+/// How often a block runs in the interpreter before it is compiled, unless it is said otherwise.
+pub const HEAT: u16 = 24;
 
 /// How instructions are executed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -284,8 +284,10 @@ impl<B: Bus> Runner<'_, B> {
             Sh => return self.store(va, 2, b, left),
             Sw => return self.store(va, 4, b, left),
             Sd => return self.store(va, 8, b, left),
-            code if code.is_computed() => int::compute(code, a, b, op.imm),
-            _ => return self.memory_or_float(op, left),
+            code => match int::compute(code, a, b, op.imm) {
+                Some(value) => value,
+                None => return self.memory_or_float(op, left),
+            },
         };
         self.hart.x[usize::from(op.rd)] = value;
         Ok(())

@@ -95,56 +95,6 @@ pub enum Code {
 }
 
 impl Code {
-    /// Whether `int::compute` has the result.
-    pub(crate) fn is_computed(self) -> bool {
-        use Code::*;
-        matches!(
-            self,
-            Mulh | Mulhsu
-                | Div
-                | Divu
-                | Rem
-                | Remu
-                | Divw
-                | Divuw
-                | Remw
-                | Remuw
-                | Sh1addUw
-                | Sh2addUw
-                | Sh3addUw
-                | SlliUw
-                | Orn
-                | Xnor
-                | Clz
-                | Ctz
-                | Cpop
-                | Clzw
-                | Ctzw
-                | Cpopw
-                | Max
-                | Maxu
-                | Min
-                | Minu
-                | SextB
-                | SextH
-                | ZextH
-                | Rol
-                | Ror
-                | Rolw
-                | Rorw
-                | OrcB
-                | Rev8
-                | Bset
-                | Bclr
-                | Binv
-                | Bext
-                | Bseti
-                | Bclri
-                | Binvi
-                | Bexti
-        )
-    }
-
     /// Whether a block must end with this instruction: it always leaves, may change the mode or
     /// what interrupts are enabled, or needs to know the exact time.
     pub fn ends_block(self) -> bool {

@@ -5,15 +5,12 @@ use std::fmt::Write as _;
 use anyhow::{Context, Result, anyhow};
 use iced_x86::{Decoder, DecoderOptions, Formatter, GasFormatter};
 use stackvm_images::data_dir;
-use stackvm_machine::engine::{EngineChoice, EngineLimits, Profile, Region};
+use stackvm_machine::engine::{EngineChoice, EngineLimits, HEAT, Profile, Region};
 use stackvm_machine::{Instant, Machine, Stop};
 
 use super::run::{source, spec};
 use crate::args::{Debug, Jit};
 use crate::session::Signals;
-
-/// How often a block runs before it is compiled: as when nothing is counted.
-const HEAT: u16 = 24;
 
 pub(crate) async fn run(command: Debug) -> Result<u8> {
     let Debug::Jit(args) = command;

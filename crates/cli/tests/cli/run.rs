@@ -88,6 +88,8 @@ fn digests_are_the_same_every_time() {
     let first = digest(&["run", "tiny", "--until", "300ms", "--digest"]);
     assert_eq!(digest(&["run", "tiny", "--until", "0.3s", "--digest"]), first);
     assert_eq!(digest(&["run", "tiny", "--until", "300ms", "--digest", "--seed", "0"]), first);
+    let interpreted = ["run", "tiny", "--until", "300ms", "--digest", "--engine", "interp"];
+    assert_eq!(digest(&interpreted), first);
     assert_ne!(digest(&["run", "tiny", "--until", "300ms", "--digest", "--seed", "1"]), first);
     assert_ne!(digest(&["run", "tiny", "--until", "300001us", "--digest"]), first);
     assert_ne!(digest(&["run", "tiny", "--until", "300ms", "--digest", "--harts", "2"]), first);
@@ -184,4 +186,27 @@ fn a_second_command_line_signal_ends_a_stubborn_command() {
     assert_eq!(wait(child).status.code(), Some(143));
     assert!(second.elapsed().as_secs() < 20, "it took {:?}", second.elapsed());
     assert_eq!(home.names_in("machines"), [""; 0]);
+}
+
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn the_hottest_compiled_code_is_listed() {
+    let home = Home::with_tiny();
+    let list = |top: &str| {
+        let ran = home.run(&["debug", "jit", "tiny", "--until", "300ms", "--top", top]);
+        assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""), "{ran:?}");
+        ran.out
+    };
+    let listing = list("2");
+    let heads: Vec<&str> = listing.lines().filter(|line| line.contains("of the guest,")).collect();
+    assert_eq!(heads.len(), 2, "{listing}");
+    let steps = |head: &str| -> u64 {
+        let words: Vec<&str> = head.split_whitespace().collect();
+        words[2].parse().unwrap_or_else(|_| panic!("no count in {head}"))
+    };
+    assert!(steps(heads[0]) >= steps(heads[1]) && steps(heads[1]) > 0, "{heads:?}");
+    // The guest's instruction beside the host's, which begins by counting.
+    assert!(listing.contains(",%r14"), "{listing}");
+    // Without a look at any region, the first line still has the sums.
+    assert!(list("0").contains("compiled regions"), "{listing}");
 }

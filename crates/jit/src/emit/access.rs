@@ -201,7 +201,7 @@ impl Emitter {
 
     /// `rcx` is where the entry for the address `va` is among the data entries.
     fn data_index(&mut self, va: Reg) {
-        if self.for_.features.bmi2 {
+        if self.setting.features.bmi2 {
             self.asm.rorx(Reg::Rcx, va, layout::DATA_SHIFT);
         } else {
             self.asm.mov(W32, Reg::Rcx, va);

@@ -173,7 +173,7 @@ impl Emitter {
 
     /// `xmm0 = ±(xmm1 * xmm0) ± xmm2`, rounded once; `opcode` chooses the signs.
     fn fused(&mut self, op: &Op, opcode: u8) -> bool {
-        if !matches!(op.imm & 7, 0 | 7) || !self.for_.features.fma {
+        if !matches!(op.imm & 7, 0 | 7) || !self.setting.features.fma {
             return false;
         }
         let (slow, back) = self.slow(op);

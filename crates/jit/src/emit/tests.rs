@@ -8,7 +8,7 @@ use iced_x86::{Decoder, DecoderOptions, Formatter, GasFormatter};
 use stackvm_riscv::RamPage;
 use stackvm_riscv::native::{EntryTable, SLOTS, Source};
 
-use super::{Emitted, Features, Target, emit};
+use super::{Emitted, Features, Setting, emit};
 use crate::region;
 use crate::stubs::Stubs;
 
@@ -33,12 +33,12 @@ fn listing(words: &[u32]) -> String {
         step: 0x6000_0100,
         elsewhere: 0x6000_0200,
         miss: 0x6000_0300,
-        lookup: 0x6000_0400,
+        leave: 0x6000_0400,
     };
     let features = Features { bmi2: true, fma: true };
     let (address, entries) = (0x6000_1000, 0x6100_0000);
-    let target = Target { address, entries, stubs, features, counter: None };
-    let Emitted { bytes, code_len, entries } = emit(&segments, target);
+    let setting = Setting { address, entries, stubs, features, counter: None };
+    let Emitted { bytes, code_len, entries } = emit(&segments, setting);
     let code = &bytes[..code_len];
     let mut text = String::new();
     for op in segments.iter().flat_map(|segment| &segment.ops) {

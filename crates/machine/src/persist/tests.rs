@@ -335,3 +335,40 @@ fn impossible_states_are_refused() {
     check("more steps than time", |s| s.now = Instant::from_ticks(9999));
     check("harts swapped", |s| s.harts.swap(0, 1));
 }
+
+/// A host that gives no memory for compiled code: it is said, once, and nothing else differs.
+#[test]
+fn a_machine_without_a_compiler_computes_the_same() {
+    use crate::engine::{EngineChoice, EngineLimits};
+    let until = Instant::from_ticks(400_000);
+    let (_, mut usual) = busy(2);
+    usual.set_engine(EngineChoice::Interpreter);
+    usual.run(until);
+    let (_, mut machine) = busy(2);
+    let limits = EngineLimits { code_bytes: 0, ..EngineLimits::DEFAULT };
+    machine.set_engine(EngineChoice::Compiler { heat: 1, limits });
+    machine.run(until);
+    let reason = machine.take_no_compiler().expect("it was asked for");
+    assert!(!reason.is_empty() && machine.take_no_compiler().is_none());
+    assert_eq!(machine.digest(), usual.digest());
+}
+
+/// Code that is given back in the middle is made again, and nothing shows.
+#[test]
+fn compiled_code_may_be_forgotten_at_any_time() {
+    use crate::engine::{EngineChoice, EngineLimits, Profile};
+    let limits = EngineLimits { profile: Profile::On, ..EngineLimits::DEFAULT };
+    let (_, mut whole) = busy(2);
+    let (_, mut machine) = busy(2);
+    machine.set_engine(EngineChoice::Compiler { heat: 1, limits });
+    let mut compiled = 0;
+    for n in 1..=20 {
+        machine.run(Instant::from_ticks(n * 20_000));
+        compiled += machine.compiled().len();
+        machine.forget_code();
+        assert!(machine.compiled().is_empty());
+    }
+    whole.run(Instant::from_ticks(400_000));
+    assert_eq!(machine.digest(), whole.digest());
+    assert!(compiled > 0 || !cfg!(target_arch = "x86_64"), "nothing was ever compiled");
+}

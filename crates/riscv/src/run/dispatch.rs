@@ -361,7 +361,10 @@ impl<B: Bus> Runner<'_, B> {
                     | Code::Bseti
                     | Code::Bclri
                     | Code::Binvi
-                    | Code::Bexti) => set!(int::compute(code, x!(rs1), x!(rs2), op!().imm)),
+                    | Code::Bexti) => {
+                        let value = int::compute(code, x!(rs1), x!(rs2), op!().imm);
+                        set!(value.expect("it computes what is listed here"));
+                    }
                     Code::Pause
                     | Code::FenceI
                     | Code::Ecall

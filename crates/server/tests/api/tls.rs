@@ -25,6 +25,10 @@ use crate::site::{Answer, Site, Who, options, request, token};
 #[derive(Debug, Default)]
 struct Look(Mutex<Option<CertificateDer<'static>>>);
 
+fn only_looked_at() -> Error {
+    Error::General("it was only looked at".to_owned())
+}
+
 impl ServerCertVerifier for Look {
     fn verify_server_cert(
         &self,
@@ -35,7 +39,7 @@ impl ServerCertVerifier for Look {
         _: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         *self.0.lock().unwrap() = Some(certificate.clone().into_owned());
-        Err(Error::General("it was only looked at".to_owned()))
+        Err(only_looked_at())
     }
 
     fn verify_tls12_signature(
@@ -44,7 +48,7 @@ impl ServerCertVerifier for Look {
         _: &CertificateDer<'_>,
         _: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        Err(Error::General("it was only looked at".to_owned()))
+        Err(only_looked_at())
     }
 
     fn verify_tls13_signature(
@@ -53,7 +57,7 @@ impl ServerCertVerifier for Look {
         _: &CertificateDer<'_>,
         _: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        Err(Error::General("it was only looked at".to_owned()))
+        Err(only_looked_at())
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
