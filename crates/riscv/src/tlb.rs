@@ -322,3 +322,6 @@ fn entry(va: u64, host: u64) -> DataEntry {
     let tag = va & !(PAGE_BYTES - 1);
     DataEntry { tag, addend: host.wrapping_sub(tag) }
 }
+
+#[cfg(test)]
+mod tests;
