@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import {
+  clearScreen,
   hasPrompt,
   openPage,
   ownerAtPrompt,
@@ -32,12 +33,7 @@ after(async () => {
 /** The machine's page with nothing but a prompt on it. */
 async function atMachine(page = owner) {
   await page.goto(machineUrl);
-  await atPrompt(page);
-}
-async function atPrompt(page) {
-  await pictureWhere(page, hasPrompt);
-  await typeLine(page, "clear");
-  await pictureWhere(page, (rows) => rows.length === 1 && hasPrompt(rows));
+  await clearScreen(page);
 }
 
 /** Begins to read keys in the machine; returns how to hear, in hexadecimal, which it had. */
@@ -108,7 +104,7 @@ test("leaving asks for a minute after typing, and not any longer", async () => {
   await atMachine(page);
   await page.reload();
   assert.equal(page.askedToStay, 1);
-  await atPrompt(page);
+  await clearScreen(page);
   await page.clock.fastForward(RECENT_MS + 1);
   await page.reload();
   assert.equal(page.askedToStay, 1);
@@ -228,7 +224,7 @@ test("a guest writes to the clipboard only where it may, and never reads it", as
 test("a phone has the keys that its keyboard lacks, and Ctrl waits for the next one", async () => {
   const storageState = await owner.context().storageState();
   const phone = await openPage(browser, machineUrl, { ...PHONE, storageState });
-  await atPrompt(phone);
+  await clearScreen(phone);
   const row = phone.getByRole("region", { name: "Terminal keys" });
   const key = (name) => row.getByRole("button", { name, exact: true });
   const line = await phone.context().newCDPSession(phone);

@@ -5,7 +5,9 @@ import assert from "node:assert/strict";
 import { createServer } from "node:http";
 import { after, afterEach, before, test } from "node:test";
 import {
+  clearScreen,
   closeDialog,
+  closeOthers,
   hasPrompt,
   openPage,
   ownerAtPrompt,
@@ -26,11 +28,7 @@ before(async () => {
   ({ browser, home, owner, machineUrl } = await ownerAtPrompt());
   links = await share(owner);
 });
-afterEach(async () => {
-  for (const context of browser.contexts()) {
-    if (context !== owner.context()) await context.close();
-  }
-});
+afterEach(() => closeOthers(browser, owner));
 after(async () => {
   await browser.close();
   await home.remove();
@@ -39,9 +37,7 @@ after(async () => {
 async function atMachine() {
   owner.complaints.length = 0;
   await owner.goto(machineUrl);
-  await pictureWhere(owner, hasPrompt);
-  await typeLine(owner, "clear");
-  await pictureWhere(owner, (rows) => rows.length === 1 && hasPrompt(rows));
+  await clearScreen(owner);
 }
 const choose = async (page, word) => {
   await page.getByRole("button", { name: "More", exact: true }).click();

@@ -175,6 +175,20 @@ export async function ownerAtPrompt(options = {}) {
   return { browser, home, owner, machineUrl: owner.url() };
 }
 
+/** Waits until the shell takes commands, and has nothing but its prompt on the screen. */
+export async function clearScreen(page, takesCommands = hasPrompt) {
+  await pictureWhere(page, takesCommands);
+  await typeLine(page, "clear");
+  await pictureWhere(page, (rows) => rows.length === 1 && hasPrompt(rows));
+}
+
+/** Closes everybody's browser but the owner's. */
+export async function closeOthers(browser, owner) {
+  for (const context of browser.contexts()) {
+    if (context !== owner?.context()) await context.close();
+  }
+}
+
 export function watch(page) {
   page.setDefaultTimeout(WAIT_MS);
   page.complaints = [];

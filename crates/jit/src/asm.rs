@@ -155,17 +155,6 @@ impl Asm {
         self.address + self.code.len() as u64
     }
 
-    /// How far the code is, for [`Asm::rewind`].
-    pub(crate) fn mark(&self) -> (usize, usize) {
-        (self.code.len(), self.fixups.len())
-    }
-
-    /// Takes back everything since a mark; labels placed since must not be used.
-    pub(crate) fn rewind(&mut self, (code, fixups): (usize, usize)) {
-        self.code.truncate(code);
-        self.fixups.truncate(fixups);
-    }
-
     pub(crate) fn label(&mut self) -> Label {
         self.labels.push(None);
         Label(self.labels.len() as u32 - 1)

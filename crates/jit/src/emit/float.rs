@@ -9,7 +9,7 @@ use stackvm_riscv::native::{Code, Op, layout};
 
 use super::Emitter;
 use super::access::Kind;
-use crate::asm::{Alu, Cond, Extend, Label, Mem, Reg, Rm, Shift, Width, Xmm};
+use crate::asm::{Alu, Cond, Extend, Label, Mem, Reg, Rm, Shift, Wide, Width, Xmm};
 use crate::stubs::hart;
 use Width::{W32, W64};
 
@@ -51,20 +51,20 @@ impl Emitter {
             Flw => self.float_load(op, 4),
             Fsd => self.float_store(op, 8),
             Fsw => self.float_store(op, 4),
-            FaddD => return self.arithmetic(op, DOUBLE, ADD),
-            FsubD => return self.arithmetic(op, DOUBLE, SUB),
-            FmulD => return self.arithmetic(op, DOUBLE, MUL),
-            FdivD => return self.arithmetic(op, DOUBLE, DIV),
-            FaddS => return self.arithmetic(op, SINGLE, ADD),
-            FsubS => return self.arithmetic(op, SINGLE, SUB),
-            FmulS => return self.arithmetic(op, SINGLE, MUL),
-            FdivS => return self.arithmetic(op, SINGLE, DIV),
+            FaddD => self.arithmetic(op, DOUBLE, ADD),
+            FsubD => self.arithmetic(op, DOUBLE, SUB),
+            FmulD => self.arithmetic(op, DOUBLE, MUL),
+            FdivD => self.arithmetic(op, DOUBLE, DIV),
+            FaddS => self.arithmetic(op, SINGLE, ADD),
+            FsubS => self.arithmetic(op, SINGLE, SUB),
+            FmulS => self.arithmetic(op, SINGLE, MUL),
+            FdivS => self.arithmetic(op, SINGLE, DIV),
             FmaddD => return self.fused(op, 0xa9),
             FmsubD => return self.fused(op, 0xab),
             FnmsubD => return self.fused(op, 0xad),
             FnmaddD => return self.fused(op, 0xaf),
-            FpToFp => return self.float_result(op),
-            FpToInt => return self.integer_result(op),
+            FpToFp => self.float_result(op),
+            FpToInt => self.integer_result(op),
             _ => return false,
         }
         true
@@ -80,9 +80,8 @@ impl Emitter {
         }
     }
 
-    /// Goes to `slow` unless the rounding mode in the op is to nearest and NX is set; false if the
-    /// mode never is.
-    fn check_rounding(&mut self, op: &Op, slow: Label) -> bool {
+    /// Goes to `slow` unless the rounding mode in the op is to nearest and NX is set.
+    fn check_rounding(&mut self, op: &Op, slow: Label) {
         match op.imm & 7 {
             0 => {
                 self.asm.test_imm(hart(layout::FCSR), NX);
@@ -94,9 +93,8 @@ impl Emitter {
                 self.asm.alu_imm(Alu::Cmp, W32, Reg::Rax, NX);
                 self.asm.jump_if(Cond::NotEqual, slow);
             }
-            _ => return false,
+            _ => self.asm.jump(slow),
         }
-        true
     }
 
     /// Goes to `slow` unless the exponent of `xmm0` is such that no flag but NX was raised.
@@ -153,10 +151,7 @@ impl Emitter {
         self.asm.place(back);
     }
 
-    fn arithmetic(&mut self, op: &Op, prefix: u8, opcode: u8) -> bool {
-        if !matches!(op.imm & 7, 0 | 7) {
-            return false;
-        }
+    fn arithmetic(&mut self, op: &Op, prefix: u8, opcode: u8) {
         let (slow, back) = self.slow(op);
         self.check_on(slow);
         self.check_rounding(op, slow);
@@ -168,12 +163,11 @@ impl Emitter {
         self.put_float(op.rd, prefix);
         self.asm.place(back);
         self.float_is_on = true;
-        true
     }
 
     /// `xmm0 = ±(xmm1 * xmm0) ± xmm2`, rounded once; `opcode` chooses the signs.
     fn fused(&mut self, op: &Op, opcode: u8) -> bool {
-        if !matches!(op.imm & 7, 0 | 7) || !self.setting.features.fma {
+        if !self.setting.features.fma {
             return false;
         }
         let (slow, back) = self.slow(op);
@@ -191,15 +185,13 @@ impl Emitter {
     }
 
     /// What of OP-FP has a floating-point result: `imm` is funct7 and funct3.
-    fn float_result(&mut self, op: &Op) -> bool {
+    fn float_result(&mut self, op: &Op) {
         let funct3 = op.imm & 7;
-        let nearest = matches!(funct3, 0 | 7);
         let (slow, back) = self.slow(op);
-        let at = self.asm.mark();
         self.check_on(slow);
         match (op.imm >> 8, op.rs2) {
             // FSQRT
-            (0x2d, _) if nearest => {
+            (0x2d, _) => {
                 self.check_rounding(op, slow);
                 self.asm.scalar(DOUBLE, SQRT, Xmm(0), f(op.rs1));
                 self.check_result(DOUBLE, slow);
@@ -208,13 +200,13 @@ impl Emitter {
             // FSGNJ, FSGNJN, FSGNJX
             (0x11, _) => self.sign(op, funct3),
             // FCVT.S.D and FCVT.D.S
-            (0x20, _) if nearest => {
+            (0x20, _) => {
                 self.check_rounding(op, slow);
                 self.asm.scalar(DOUBLE, CONVERT, Xmm(0), f(op.rs1));
                 self.check_result(SINGLE, slow);
                 self.put_float(op.rd, SINGLE);
             }
-            (0x21, _) if nearest => {
+            (0x21, _) => {
                 self.check_rounding(op, slow);
                 self.check_boxed(SINGLE, op.rs1, slow);
                 self.asm.scalar(SINGLE, CONVERT, Xmm(0), f(op.rs1));
@@ -222,15 +214,14 @@ impl Emitter {
                 self.put_float(op.rd, DOUBLE);
             }
             // FCVT.D.W, FCVT.D.WU, FCVT.D.L
-            (0x69, from @ 0..=2) if nearest => {
+            (0x69, from @ 0..=2) => {
                 self.check_rounding(op, slow);
-                let source = self.get(op.rs1, Reg::Rax);
-                let mut width = if from == 0 { W32 } else { W64 };
+                let mut source = self.get(op.rs1, Reg::Rax);
                 if from == 1 {
                     self.asm.load(Extend::Z32, Reg::Rax, source);
-                    width = W64;
+                    source = Reg::Rax;
                 }
-                let source = if from == 1 { Reg::Rax } else { source };
+                let width = if from == 0 { W32 } else { W64 };
                 self.asm.scalar_wide(DOUBLE, width, 0x2a, 0, source.into());
                 self.put_float(op.rd, DOUBLE);
             }
@@ -244,16 +235,11 @@ impl Emitter {
                 self.asm.store(4, f(op.rd), source);
                 self.asm.store_imm32(boxing(op.rd), -1);
             }
-            _ => {
-                // Nothing of it is kept.
-                self.asm.rewind(at);
-                self.cold.pop();
-                return false;
-            }
+            // Singles for the most part, unsigned numbers, other rounding modes.
+            _ => self.asm.jump(slow),
         }
         self.asm.place(back);
         self.float_is_on = true;
-        true
     }
 
     /// The sign of `rs2`, its opposite, or that of both, before the magnitude of `rs1`.
@@ -265,7 +251,7 @@ impl Emitter {
         self.asm.mov_imm(Reg::Rdx, 1 << 63);
         self.asm.mov(W64, Reg::Rcx, f(op.rs2));
         if funct3 == 1 {
-            self.asm.wide(crate::asm::Wide::Not, W64, Reg::Rcx);
+            self.asm.wide(Wide::Not, W64, Reg::Rcx);
         }
         self.asm.alu(Alu::And, W64, Reg::Rcx, Reg::Rdx);
         if funct3 != 2 {
@@ -278,11 +264,9 @@ impl Emitter {
     }
 
     /// What of OP-FP has an integer result.
-    fn integer_result(&mut self, op: &Op) -> bool {
+    fn integer_result(&mut self, op: &Op) {
         let funct3 = op.imm & 7;
         let (slow, back) = self.slow(op);
-        let at = self.asm.mark();
-        let on = self.float_is_on;
         self.check_on(slow);
         match (op.imm >> 8, funct3, op.rs2) {
             // FLE, FLT, FEQ; a NaN is the interpreter's.
@@ -306,15 +290,9 @@ impl Emitter {
             // FMV.X.D and FMV.X.W
             (0x71, 0, _) => self.move_out(op, Extend::Full),
             (0x70, 0, _) => self.move_out(op, Extend::S32),
-            _ => {
-                self.asm.rewind(at);
-                self.cold.pop();
-                self.float_is_on = on;
-                return false;
-            }
+            _ => self.asm.jump(slow),
         }
         self.asm.place(back);
-        true
     }
 
     fn move_out(&mut self, op: &Op, extend: Extend) {
