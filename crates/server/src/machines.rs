@@ -12,7 +12,7 @@ use std::{fs, io};
 
 use stackvm_host::machines::{
     Lifetime, Listed, MACHINES_MAX, MachineSpec, Machines, MachinesError, Source, StartFrom,
-    Status, StopHow, Stopped, Trashed, check_name,
+    Status, StopHow, Stopped, Trashed, check_name, names,
 };
 use stackvm_host::prompt;
 use stackvm_host::protocol::{Command, RecordingAction};
@@ -75,6 +75,11 @@ impl Reserved {
     pub(crate) fn spec(&self) -> &MachineSpec {
         &self.spec
     }
+
+    /// What making it is called.
+    pub(crate) fn title(&self) -> String {
+        format!("Make {}", self.spec.label.as_ref().unwrap_or(&self.spec.name))
+    }
 }
 
 impl Drop for Reserved {
@@ -121,31 +126,8 @@ impl Fleet {
 
     /// Takes a name for a new machine, which is listed from now on.
     pub(crate) async fn reserve(&self, wish: &Wish) -> Result<Reserved, Problem> {
-        self.check_room(wish).await?;
-        let taken = self.list().await?;
-        if taken.len() >= MACHINES_MAX {
-            return Err(MachinesError::TooMany.into());
-        }
-        let is_taken = |name: &str| {
-            taken.iter().any(|machine| machine.spec.name == name || machine.label() == name)
-        };
-        let trashed = self.blocking(Machines::trashed).await?;
-        let is_free_folder =
-            |name: &str| !is_taken(name) && !trashed.iter().any(|it| it.spec.name == name);
-        let id = match &wish.name {
-            Some(name) => {
-                check_name(name)?;
-                if is_taken(name) {
-                    return Err(MachinesError::Exists(name.clone()).into());
-                }
-                Some(name.clone()).filter(|name| is_free_folder(name))
-            }
-            None => None,
-        };
-        let seed = stackvm_host::machines::names::random_seed();
-        let mut candidates = stackvm_host::machines::names::candidates(seed);
-        let id = id.or_else(|| candidates.find(|name| is_free_folder(name)));
-        let id = id.ok_or(MachinesError::TooMany)?;
+        self.check_room(wish.memory_bytes).await?;
+        let id = self.free_folder(wish.name.as_deref()).await?;
         let source = Source::Image { name: wish.image.clone(), hash: None };
         let spec = MachineSpec {
             lifetime: Lifetime::Named,
@@ -154,15 +136,58 @@ impl Fleet {
             label: wish.name.clone().filter(|name| *name != id),
             ..MachineSpec::new(&id, source)
         };
+        self.hold(spec)
+    }
+
+    /// Takes a name for a machine that goes on from a named instant of another.
+    pub(crate) async fn reserve_branch(&self, id: &str, marker: u32) -> Result<Reserved, Problem> {
+        let name = self.free_folder(None).await?;
+        let spec = self.with(id, move |machines, id| {
+            let markers = machines.markers(id)?;
+            let marker = markers.get(marker as usize);
+            marker.map(|marker| machines.branch_spec(id, marker.at, &name)).transpose()
+        });
+        let spec = spec.await?.ok_or_else(|| Problem::not_found("marker of this number"))?;
+        self.check_room(spec.memory_bytes).await?;
+        self.hold(spec)
+    }
+
+    /// A name of a folder that is free: the wished one, unless something deleted has it still.
+    async fn free_folder(&self, wished: Option<&str>) -> Result<String, Problem> {
+        let taken = self.list().await?;
+        if taken.len() >= MACHINES_MAX {
+            return Err(MachinesError::TooMany.into());
+        }
+        let is_taken = |name: &str| {
+            taken.iter().any(|machine| machine.spec.name == name || machine.label() == name)
+        };
+        let trashed = self.blocking(Machines::trashed).await?;
+        let is_free =
+            |name: &str| !is_taken(name) && !trashed.iter().any(|it| it.spec.name == name);
+        if let Some(name) = wished {
+            check_name(name)?;
+            if is_taken(name) {
+                return Err(MachinesError::Exists(name.to_owned()).into());
+            }
+            if is_free(name) {
+                return Ok(name.to_owned());
+            }
+        }
+        let mut candidates = names::candidates(names::random_seed());
+        Ok(candidates.find(|name| is_free(name)).ok_or(MachinesError::TooMany)?)
+    }
+
+    fn hold(&self, spec: MachineSpec) -> Result<Reserved, Problem> {
+        let label = spec.label.as_ref().unwrap_or(&spec.name);
+        let clashes = |it: &MachineSpec| {
+            it.name == spec.name || it.label.as_ref().unwrap_or(&it.name) == label
+        };
         let mut inner = self.lock();
         // Somebody else may have asked for the same name meanwhile.
-        let label = spec.label.as_ref().unwrap_or(&id);
-        let clashes =
-            |it: &MachineSpec| it.name == id || it.label.as_ref().unwrap_or(&it.name) == label;
         if inner.coming.values().any(clashes) {
             return Err(MachinesError::Exists(label.clone()).into());
         }
-        inner.coming.insert(id, spec.clone());
+        inner.coming.insert(spec.name.clone(), spec.clone());
         Ok(Reserved { fleet: self.clone(), spec })
     }
 
@@ -190,7 +215,8 @@ impl Fleet {
         cancel: &Cancel,
     ) -> Result<(), Fault> {
         let options = BuildOptions { data_dir: self.data_dir.clone(), mirror: self.mirror.clone() };
-        if let Source::Image { name, hash } = &mut spec.source {
+        // One that goes on from a moment knows which image it is of.
+        if let Source::Image { name, hash: hash @ None } = &mut spec.source {
             let image = ensure(name, &options, &mut |it| progress(of_image(it)), cancel);
             *hash = Some(image.map_err(|error| fault(&error))?.hash);
         }
@@ -290,26 +316,6 @@ impl Fleet {
         .await
     }
 
-    /// A new machine that goes on from a named instant of another.
-    pub(crate) async fn branch(&self, id: &str, marker: u32, new: String) -> Result<(), Problem> {
-        let branch = new.clone();
-        let found = self.with(id, move |machines, id| {
-            let markers = machines.markers(id)?;
-            let Some(marker) = markers.get(marker as usize) else { return Ok(false) };
-            machines.branch(id, marker.at, &branch).map(|_| true)
-        });
-        if !found.await? {
-            return Err(Problem::not_found("marker of this number"));
-        }
-        self.adopt(&new);
-        Ok(())
-    }
-
-    /// A name that no machine has.
-    pub(crate) async fn free_name(&self) -> Result<String, Problem> {
-        self.blocking(Machines::free_name).await
-    }
-
     /// The images that there are, with what they are made of.
     pub(crate) async fn images(&self) -> Result<Vec<stackvm_images::Image>, Problem> {
         let data_dir = self.data_dir.clone();
@@ -369,14 +375,14 @@ impl Fleet {
     }
 
     /// Disk and memory for one more.
-    async fn check_room(&self, wish: &Wish) -> Result<(), Problem> {
+    async fn check_room(&self, memory_bytes: Option<u64>) -> Result<(), Problem> {
         let data_dir = self.data_dir.clone();
         let free = spawn_blocking(move || rustix::fs::statvfs(&data_dir)).await;
         let free = free.map_err(|panic| Problem::unavailable(&panic))?;
         // A file system that does not say has to show it when it is written to.
         let free = free.map_or(u64::MAX, |stat| stat.f_bavail.saturating_mul(stat.f_frsize));
         let left = Left { disk_bytes: free, memory_bytes: memory_left() };
-        left.check(wish.memory_bytes.unwrap_or(0))
+        left.check(memory_bytes.unwrap_or(0))
     }
 
     async fn with<T: Send + 'static>(

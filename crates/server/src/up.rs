@@ -125,7 +125,8 @@ impl Running {
         if app.fleet.list().await?.is_empty() && app.fleet.trashed().await?.is_empty() {
             let (image, name) = (FIRST.to_owned(), Some(FIRST.to_owned()));
             let wish = Wish { image, name, memory_bytes: None };
-            let (task, reserved) = app.new_machine(&wish).await?;
+            let reserved = app.fleet.reserve(&wish).await?;
+            let task = app.begin_making(&reserved, reserved.title()).await?;
             app.make(task, reserved);
         }
         Ok(())

@@ -5,7 +5,7 @@ use stackvm_machine::Instant;
 use stackvm_timeline::note::Words;
 use stackvm_timeline::{BranchId, Timeline};
 
-use super::{JOURNAL_FOLDER, Lifetime, MachineSpec, Machines, MachinesError, StartFrom, Started};
+use super::{JOURNAL_FOLDER, Lifetime, MachineSpec, Machines, MachinesError, StartFrom};
 
 /// A name that somebody gave an instant of a machine.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -55,12 +55,19 @@ impl Machines {
         }
     }
 
-    /// Makes a machine called `name` that goes on from an instant of another's past, as a fresh
-    /// fork with a journal of its own, and starts it. The other does not notice.
+    /// What a machine called `name` is that goes on from an instant of another's past, as a fresh
+    /// fork with a journal of its own; [`Machines::create`] makes and starts it. The other does not
+    /// notice.
     ///
     /// # Errors
-    /// [`MachinesError::NoPast`], [`MachinesError::Never`], or as [`Machines::create`].
-    pub fn branch(&self, id: &str, at: Instant, name: &str) -> Result<Started, MachinesError> {
+    /// [`MachinesError::NoPast`], [`MachinesError::Never`], [`MachinesError::Journal`],
+    /// [`MachinesError::Unknown`].
+    pub fn branch_spec(
+        &self,
+        id: &str,
+        at: Instant,
+        name: &str,
+    ) -> Result<MachineSpec, MachinesError> {
         let journal = self.journal(id)?;
         let timeline = Timeline::open(&journal)?;
         let (begin, end) = (timeline.begin(BranchId::TRUNK), timeline.branch(BranchId::TRUNK).end);
@@ -68,7 +75,7 @@ impl Machines {
             return Err(MachinesError::Never { id: id.to_owned(), at, begin, end });
         }
         let fresh = MachineSpec::new(name, self.spec(id)?.source);
-        let spec = MachineSpec {
+        Ok(MachineSpec {
             name: fresh.name,
             label: None,
             lifetime: Lifetime::Named,
@@ -80,8 +87,7 @@ impl Machines {
             start: StartFrom::Moment { journal, at_ticks: at.ticks() },
             created_unix_s: fresh.created_unix_s,
             ..self.spec(id)?
-        };
-        self.create(&spec)
+        })
     }
 
     fn journal(&self, id: &str) -> Result<std::path::PathBuf, MachinesError> {

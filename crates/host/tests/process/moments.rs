@@ -41,8 +41,11 @@ pub(super) fn a_machine_goes_on_from_a_marker(data: &Path) {
     let names: Vec<_> = markers.iter().map(|m| (m.name.as_str(), m.author.as_str())).collect();
     assert_eq!(names, [("here", "ada"), ("there", "ada")]);
 
+    let branch = |id: &str, at, name: &str| -> Result<Started, MachinesError> {
+        machines.create(&machines.branch_spec(id, at, name)?)
+    };
     for (marker, twin, expected) in [(0, "twin", "okab"), (1, "late", "okabcd")] {
-        let started = machines.branch("echo", markers[marker].at, twin).unwrap();
+        let started = branch("echo", markers[marker].at, twin).unwrap();
         assert_eq!(started.name, twin);
         assert_eq!(shown(&machines, twin), expected);
     }
@@ -63,12 +66,12 @@ pub(super) fn a_machine_goes_on_from_a_marker(data: &Path) {
         let message = result.unwrap_err().to_string();
         assert!(message.contains(part), "{message}");
     };
-    check(machines.branch("twin", Instant::MAX, "never"), "has not been at");
-    check(machines.branch("twin", Instant::ZERO, "never"), "has not been at");
-    check(machines.branch("echo", markers[0].at, "never"), "no machine");
+    check(branch("twin", Instant::MAX, "never"), "has not been at");
+    check(branch("twin", Instant::ZERO, "never"), "has not been at");
+    check(branch("echo", markers[0].at, "never"), "no machine");
     assert_eq!(machines.restore("echo").unwrap(), "echo");
     assert_eq!(machines.markers("echo").unwrap().len(), 2);
-    check(machines.branch("echo", markers[0].at, "twin"), "already");
+    check(branch("echo", markers[0].at, "twin"), "already");
 }
 
 pub(super) fn labels_change_while_it_runs(data: &Path) {

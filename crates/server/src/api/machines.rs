@@ -73,7 +73,8 @@ pub(crate) async fn create(
         return Err(Problem::field("memory_mib", detail));
     }
     let memory_bytes = memory_mib.map(|mib| u64::from(mib) << 20);
-    let (task, reserved) = app.new_machine(&Wish { image, name, memory_bytes }).await?;
+    let reserved = app.fleet.reserve(&Wish { image, name, memory_bytes }).await?;
+    let task = app.begin_making(&reserved, reserved.title()).await?;
     let spec = reserved.spec();
     app.audit(&session, "machine.create", &spec.name, spec.image_label()).await?;
     let grant = app.see(&session, &spec.name).await?;
@@ -84,17 +85,18 @@ pub(crate) async fn create(
 }
 
 impl App {
-    /// Takes a name for a new machine, and begins the task that will make it.
-    pub(crate) async fn new_machine(&self, wish: &Wish) -> Result<(Task, Reserved), Problem> {
-        let reserved = self.fleet.reserve(wish).await?;
-        let spec = reserved.spec();
+    /// Begins the task that will make a new machine.
+    pub(crate) async fn begin_making(
+        &self,
+        reserved: &Reserved,
+        title: String,
+    ) -> Result<Task, Problem> {
+        let id = &reserved.spec().name;
         // Links, notes and chat of another one of its name that is gone for good.
-        self.catalog.forget_machine(&spec.name).await?;
-        let name = spec.label.as_deref().unwrap_or(&spec.name);
-        let task =
-            self.tasks.begin(format!("Make {name}"), Some(spec.name.clone()), Cancellable::Yes)?;
-        self.rooms.tell(&spec.name, News::Starting);
-        Ok((task, reserved))
+        self.catalog.forget_machine(id).await?;
+        let task = self.tasks.begin(title, Some(id.clone()), Cancellable::Yes)?;
+        self.rooms.tell(id, News::Starting);
+        Ok(task)
     }
 
     /// Makes it, on its own time.

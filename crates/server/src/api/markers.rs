@@ -11,8 +11,6 @@ use super::types::{Begun, MarkerView, NewMarker, Page};
 use crate::app::App;
 use crate::problem::Problem;
 use crate::rights::Right;
-use crate::rooms::News;
-use crate::tasks::Cancellable;
 
 /// Longest name of a marker, in bytes.
 const NAME_BYTES_MAX: usize = 200;
@@ -78,19 +76,14 @@ pub(crate) async fn branch(
     let markers = app.fleet.markers(&id).await?;
     let marker = markers.into_iter().find(|marker| marker.index == index);
     let marker = marker.ok_or_else(|| Problem::not_found("marker of this number"))?;
-    let new = app.fleet.free_name().await?;
+    let reserved = app.fleet.reserve_branch(&id, index).await?;
     let title = format!("Go on from {:?} of {id}", marker.name);
-    let task = app.tasks.begin(title, Some(new.clone()), Cancellable::No)?;
+    let task = app.begin_making(&reserved, title).await?;
+    let new = reserved.spec().name.clone();
     app.audit(&session, "machine.branch", &new, format!("from {:?} of {id}", marker.name)).await?;
-    let begun = Begun { task: task.view(), machine: None };
-    tokio::spawn(async move {
-        app.rooms.tell(&new, News::Starting);
-        let branched = app.fleet.branch(&id, index, new.clone()).await.map_err(Problem::into_fault);
-        if let Err(fault) = &branched {
-            app.rooms.tell(&new, News::Failed(fault.clone()));
-        }
-        app.tell_changed(&new);
-        task.end(branched);
-    });
+    let grant = app.see(&session, &new).await?;
+    let machine = Some(app.machine_view(&new, &grant).await?);
+    let begun = Begun { task: task.view(), machine };
+    app.make(task, reserved);
     Ok((StatusCode::ACCEPTED, Json(begun)))
 }

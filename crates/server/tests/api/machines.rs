@@ -141,7 +141,12 @@ pub(crate) fn instants_have_names_and_futures(site: Site) {
 
     let begun = site.owner.post(&format!("{markers}/0/branch"), &json!({}));
     assert_eq!(begun.status, 202);
+    // It has its name at once, so that whoever asked can go there.
+    let branch = begun.json()["machine"].clone();
+    assert_ne!(branch["id"], "web", "{branch}");
+    assert_eq!(branch["image"], site.owner.get("/api/machines/web").json()["image"]);
     let task = site.await_task(&begun.json());
+    assert_eq!(task["machine"], branch["id"]);
     // A program without an agent cannot take an identity of its own; the task says so.
     assert!(["done", "failed"].contains(&task["state"].as_str().unwrap()), "{task}");
     assert_eq!(site.owner.post(&format!("{markers}/7/branch"), &json!({})).status, 404);
