@@ -108,6 +108,7 @@ unsafe impl Compiler for X86 {
         let setting = Setting {
             address,
             entries: source.entries.as_ptr() as u64,
+            behind: source.behind,
             stubs: self.stubs,
             features: self.features,
             counter: counter.map(|counter| counter as u64),

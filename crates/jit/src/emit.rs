@@ -16,8 +16,8 @@ use stackvm_riscv::native::{Code, Op, layout};
 
 use crate::asm::{Alu, Asm, Cond, Label, Mem, Reg, Rm, Width};
 use crate::homes::Homes;
-use crate::region::{Segment, Target, target};
-use crate::stubs::{Stubs, emit_lookup, emit_step, hart, x};
+use crate::region::{self, Segment, Target, target};
+use crate::stubs::{Stubs, emit_fetch_entry, emit_lookup, emit_step, hart, x};
 
 /// The slot that writes to `x0` go to.
 const DISCARD: u8 = 32;
@@ -47,6 +47,8 @@ pub(crate) struct Setting {
     pub(crate) address: u64,
     /// Address of the page's table.
     pub(crate) entries: u64,
+    /// What the page behind begins with; see [`stackvm_riscv::native::Source::behind`].
+    pub(crate) behind: Option<u16>,
     pub(crate) stubs: Stubs,
     pub(crate) features: Features,
     /// Address of what counts instructions, if they are counted.
@@ -104,6 +106,8 @@ enum Cold {
     Singly { at: Label, ops: Vec<Op>, back: Label },
     /// Fewer steps are left than the segment at `offset` has.
     Budget { at: Label, offset: u16, steps: u8 },
+    /// The next page does not begin as it did when the instruction at `offset` was compiled.
+    Behind { at: Label, offset: u16, rest: u8 },
     /// Goes to a target, giving back what the segment has behind the branch.
     Leave { at: Label, to: Target, rest: u8 },
 }
@@ -158,6 +162,9 @@ impl Emitter {
 
     fn op(&mut self, op: Op) {
         use Code::*;
+        if region::straddles(&op) {
+            self.check_behind(&op);
+        }
         match op.code {
             J => self.go(target(&op)),
             Jal => {
@@ -176,6 +183,21 @@ impl Emitter {
             _ if self.integer(&op) || self.access(&op) || self.float(&op) => {}
             _ => self.call_step(&op),
         }
+    }
+
+    /// Leaves before `op`, whose second half is on the next page, unless that page is there and
+    /// begins as it did.
+    fn check_behind(&mut self, op: &Op) {
+        let at = self.asm.label();
+        self.cold.push(Cold::Behind { at, offset: op.offset() as u16, rest: op.n });
+        let head = self.setting.behind.expect("it was decoded with it");
+        self.asm.mov(Width::W64, Reg::Rdx, hart(layout::PAGE_VA));
+        self.asm.alu_imm(Alu::Add, Width::W64, Reg::Rdx, 4096);
+        emit_fetch_entry(&mut self.asm, at);
+        self.asm.mov(Width::W64, Reg::Rcx, Mem::at(Reg::Rcx, layout::FETCH_PAGE as i32));
+        let known = Mem::at(Reg::Rcx, layout::HEAD as i32);
+        self.asm.alu_imm(Alu::Cmp, Width::W32, known, head.into());
+        self.asm.jump_if(Cond::NotEqual, at);
     }
 
     /// A label behind the region where the interpreter does `op` and goes on at the label `back`.
@@ -284,18 +306,16 @@ impl Emitter {
                 Cold::Budget { at, offset, steps } => {
                     self.asm.place(at);
                     self.asm.alu_imm(Alu::Add, Width::W64, Reg::R14, steps.into());
-                    self.restore_homes();
-                    self.asm.mov_imm(Reg::Rax, offset.into());
-                    self.asm.jump_to(self.setting.stubs.miss);
+                    self.interpret(offset);
+                }
+                Cold::Behind { at, offset, rest } => {
+                    self.asm.place(at);
+                    self.give_back(rest);
+                    self.interpret(offset);
                 }
                 Cold::Leave { at, to, rest } => {
                     self.asm.place(at);
-                    if rest != 0 {
-                        self.asm.alu_imm(Alu::Add, Width::W64, Reg::R14, rest.into());
-                        if let Some(counter) = self.setting.counter {
-                            self.asm.add_at(counter, -i32::from(rest));
-                        }
-                    }
+                    self.give_back(rest);
                     self.go(to);
                 }
             }
@@ -303,6 +323,24 @@ impl Emitter {
         self.asm.place(self.no_entry);
         if self.uses_lookup {
             self.asm.jump_to(self.setting.stubs.leave);
+        }
+    }
+
+    /// Leaves, for the interpreter to go on at an offset of the page.
+    fn interpret(&mut self, offset: u16) {
+        self.restore_homes();
+        self.asm.mov_imm(Reg::Rax, offset.into());
+        self.asm.jump_to(self.setting.stubs.miss);
+    }
+
+    /// Gives back steps that were taken off, and counted.
+    fn give_back(&mut self, steps: u8) {
+        if steps == 0 {
+            return;
+        }
+        self.asm.alu_imm(Alu::Add, Width::W64, Reg::R14, steps.into());
+        if let Some(counter) = self.setting.counter {
+            self.asm.add_at(counter, -i32::from(steps));
         }
     }
 

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use stackvm_riscv::native::{Code, Op, Source, decode};
+use stackvm_riscv::native::{Code, Op, Source};
 
 const PAGE_BYTES: u16 = 4096;
 
@@ -17,7 +17,7 @@ pub(crate) struct Segment {
     pub(crate) offset: u16,
     /// Never empty; [`Op::n`] counts to the segment's end.
     pub(crate) ops: Vec<Op>,
-    /// Offset behind the last instruction, which may be the page's end.
+    /// Offset behind the last instruction, which may be the page's end, or two bytes behind it.
     pub(crate) end: u16,
 }
 
@@ -37,6 +37,11 @@ pub(crate) fn target(op: &Op) -> Target {
         Ok(offset) if offset < PAGE_BYTES => Target::Inside(offset),
         _ => Target::Beyond(at),
     }
+}
+
+/// Whether its second half is on the next page.
+pub(crate) fn straddles(op: &Op) -> bool {
+    op.offset() + op.len() > PAGE_BYTES.into()
 }
 
 /// Whether it is a conditional branch.
@@ -66,7 +71,7 @@ fn discover(source: &Source<'_>, miss: u64, ops_max: usize) -> (BTreeMap<u16, Op
     let mut queue = VecDeque::from([source.offset]);
     while let Some(mut offset) = queue.pop_front() {
         while offset < PAGE_BYTES && !ops.contains_key(&offset) && ops.len() < ops_max {
-            let Some((op, end)) = decode(source.page, offset) else { break };
+            let Some((op, end)) = source.decode(offset) else { break };
             ops.insert(offset, op);
             let direct = is_branch(op.code) || matches!(op.code, Code::J | Code::Jal);
             let inside = match target(&op) {

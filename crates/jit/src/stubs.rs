@@ -119,16 +119,23 @@ fn emit_start(asm: &mut Asm) -> u64 {
 
 /// Goes on at the address `rax`, or to `miss` with it.
 pub(crate) fn emit_lookup(asm: &mut Asm, miss: Label) {
-    asm.mov(Width::W32, Reg::Rcx, Reg::Rax);
-    asm.shift_imm(Shift::Shr, Width::W32, Reg::Rcx, layout::FETCH_SHIFT);
-    asm.alu_imm(Alu::And, Width::W32, Reg::Rcx, layout::FETCH_MASK as i32);
-    asm.alu(Alu::Add, Width::W64, Reg::Rcx, hart(layout::FETCH));
     asm.mov(Width::W64, Reg::Rdx, Reg::Rax);
     asm.alu_imm(Alu::And, Width::W64, Reg::Rdx, -4096);
-    asm.alu(Alu::Cmp, Width::W64, Reg::Rdx, Mem::at(Reg::Rcx, layout::FETCH_TAG as i32));
-    asm.jump_if(Cond::NotEqual, miss);
+    emit_fetch_entry(asm, miss);
     asm.store(8, hart(layout::PAGE_VA), Reg::Rdx);
     asm.mov(Width::W64, Reg::Rcx, Mem::at(Reg::Rcx, layout::ENTRIES as i32));
     asm.alu_imm(Alu::And, Width::W32, Reg::Rax, 0xffe);
     asm.jump_rm(Mem::indexed(Reg::Rcx, Reg::Rax, 2, 0));
+}
+
+/// Has `rcx` point at the fetch entry of the page at the address `rdx`, or goes to `miss`.
+pub(crate) fn emit_fetch_entry(asm: &mut Asm, miss: Label) {
+    asm.mov(Width::W64, Reg::Rcx, Reg::Rdx);
+    asm.shift_imm(Shift::Shr, Width::W64, Reg::Rcx, layout::FETCH_FOLD);
+    asm.alu(Alu::Xor, Width::W32, Reg::Rcx, Reg::Rdx);
+    asm.shift_imm(Shift::Shr, Width::W32, Reg::Rcx, layout::FETCH_SHIFT);
+    asm.alu_imm(Alu::And, Width::W32, Reg::Rcx, layout::FETCH_MASK as i32);
+    asm.alu(Alu::Add, Width::W64, Reg::Rcx, hart(layout::FETCH));
+    asm.alu(Alu::Cmp, Width::W64, Reg::Rdx, Mem::at(Reg::Rcx, layout::FETCH_TAG as i32));
+    asm.jump_if(Cond::NotEqual, miss);
 }

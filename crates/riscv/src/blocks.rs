@@ -32,16 +32,35 @@ pub(crate) struct CodePage {
     pub(crate) native: Option<NonNull<EntryTable>>,
     /// What the table holds where nothing is compiled.
     pub(crate) miss: u64,
+    /// The first two bytes of the page, with which an instruction ends that began on another; or
+    /// [`NO_HEAD`]. Compiled code compares it with what it was made from.
+    pub(crate) head: u32,
+    /// How often an instruction ran that begins in the last two bytes.
+    pub(crate) straddled: u16,
 }
 
+/// In [`CodePage::head`]: not known.
+const NO_HEAD: u32 = u32::MAX;
+
 impl CodePage {
+    /// Notes what the page begins with, until that changes.
+    pub(crate) fn set_head(&mut self, parcel: u16) {
+        self.head = parcel.into();
+        self.cover(0, 2);
+    }
+
+    /// What the page begins with, if that is known.
+    pub(crate) fn known_head(&self) -> Option<u16> {
+        u16::try_from(self.head).ok()
+    }
+
     /// Whether any of `len` bytes at `offset` was decoded into a block.
     pub(crate) fn covers(&self, offset: u64, len: u64) -> bool {
         self.covers & granules(offset, len) != 0
     }
 
     /// Whether code at `offset` is compiled.
-    fn is_native(&self, offset: u64) -> bool {
+    pub(crate) fn is_native(&self, offset: u64) -> bool {
         // SAFETY: tables live until `Blocks::clear` drops the page.
         self.native.is_some_and(|t| unsafe { (&(*t.as_ptr()))[offset as usize / 2] } != self.miss)
     }
@@ -55,6 +74,7 @@ impl CodePage {
     pub(crate) fn clear(&mut self) {
         self.entry.fill(0);
         self.covers = 0;
+        self.head = NO_HEAD;
         if let Some(native) = self.native {
             // SAFETY: tables live until `Blocks::clear` drops the page, and nobody holds a
             // reference to one.
@@ -144,6 +164,8 @@ impl Blocks {
                 page,
                 native: None,
                 miss: 0,
+                head: NO_HEAD,
+                straddled: 0,
             }));
             *place = self.code.len() as u32;
         }
@@ -186,10 +208,9 @@ impl Blocks {
     /// Makes a block of one 4-byte instruction whose second half is on the next page. It is never
     /// remembered, because two pages decide what it is.
     pub(crate) fn decode_straddling(&mut self, bits: u32) -> *mut Op {
-        let offset = PAGE_BYTES - 2;
         self.scratch.clear();
-        self.scratch.push(Op { place: offset as u16 | 1, n: 1, ..decode::decode(bits) });
-        self.scratch.push(next(offset + 4));
+        self.scratch.push(Op { n: 1, ..straddling(bits) });
+        self.scratch.push(next(STRADDLING + 4));
         self.scratch.as_mut_ptr()
     }
 }
@@ -198,9 +219,17 @@ fn next(offset: u64) -> Op {
     Op { code: Code::Next, place: offset as u16, n: 0, rd: 0, rs1: 0, rs2: 0, imm: 0, link: 0 }
 }
 
+/// Where an instruction begins whose second half may be on the next page.
+pub(crate) const STRADDLING: u64 = PAGE_BYTES - 2;
+
 /// Whether the instruction at `offset` of a page has its second half on the next.
 pub(crate) fn straddles(bytes: &[u8], offset: u64) -> bool {
-    offset == PAGE_BYTES - 2 && bytes[offset as usize] & 3 == 3
+    offset == STRADDLING && bytes[offset as usize] & 3 == 3
+}
+
+/// An instruction whose second half is on the next page.
+pub(crate) fn straddling(bits: u32) -> Op {
+    Op { place: STRADDLING as u16 | 1, ..decode::decode(bits) }
 }
 
 /// The instruction at `offset` of a page and the offset behind it; `None` if it straddles.

@@ -11,7 +11,7 @@ use std::ptr::NonNull;
 use crate::blocks::{Blocks, CodePage};
 use crate::bus::{Bus, PAGE_BYTES, RamPage};
 use crate::hart::{Hart, RESERVATION_LINE_BYTES};
-use crate::mmu::ram_page;
+use crate::mmu::{pte, ram_page};
 use crate::native::{Compiler, EntryTable, Region, Source};
 use crate::tlb::{Place, Tlb};
 
@@ -29,6 +29,8 @@ pub(crate) mod page_flag {
     pub(crate) const WATCHED: u8 = CODE | TABLE | RESERVED | REPORT;
     /// A TLB has had an entry for it since its host address last changed.
     pub(crate) const CACHED: u8 = 16;
+    /// With [`TABLE`]: an entry was read as one of another level than the last.
+    pub(crate) const UPPER_TABLE: u8 = 32;
 }
 
 /// Slow stores that change no translation after which a table page is taken for ordinary memory.
@@ -254,6 +256,11 @@ impl Engine {
         }
     }
 
+    /// Notes that a watched page table has entries of another level than the last.
+    pub(crate) fn note_upper_table(&mut self, page: RamPage) {
+        self.flags[page.0 as usize] |= page_flag::UPPER_TABLE;
+    }
+
     /// Host address of a page for writing; forgets the address it had for reading if that changes.
     pub(crate) fn page_mut<B: Bus>(&mut self, bus: &mut B, page: RamPage) -> *mut u8 {
         let flags = &mut self.flags[page.0 as usize];
@@ -314,9 +321,16 @@ impl Engine {
         }
     }
 
-    /// Compiles what begins at `offset` of a page. If there is no room, all code is forgotten as
+    /// Compiles what begins at `offset` of a page; `behind` begins the page that is fetched from
+    /// behind it, if that is known. If there is no room, all code is forgotten as
     /// soon as nobody is inside any.
-    pub(crate) fn compile<B: Bus>(&mut self, bus: &B, code: *mut CodePage, offset: u16) {
+    pub(crate) fn compile<B: Bus>(
+        &mut self,
+        bus: &B,
+        code: *mut CodePage,
+        offset: u16,
+        behind: Option<u16>,
+    ) {
         self.ready_compiler();
         let Some(compiler) = &mut self.compiler else { return };
         // SAFETY: the caller has the address of a live page that nobody else refers to now.
@@ -335,7 +349,7 @@ impl Engine {
             let ran = &code_page.entry;
             // SAFETY: tables live until `clear`, and this one is not written to now.
             let (number, entries) = (code_page.page, unsafe { entries.as_ref() });
-            compiler.compile(&Source { number, page, offset, ran, entries })
+            compiler.compile(&Source { number, page, behind, offset, ran, entries })
         })();
         let Ok(compiled) = compiled else {
             self.blocks.fill_up();
@@ -402,12 +416,21 @@ impl Engine {
         if flags & page_flag::TABLE != 0 && kind == StoreKind::Instruction {
             self.table_stores[index] = self.table_stores[index].saturating_add(1);
             let (first, last) = (offset & !7, (offset + len - 1) & !7);
-            let valid = (first..=last).step_by(8).any(|at| bytes[at as usize] & 1 != 0);
-            if valid || self.table_stores[index] > TABLE_STORES_MAX {
+            let entries = (first..=last).step_by(8).map(|at| at as usize);
+            let valid = entries.filter(|at| bytes[*at] & pte::VALID as u8 != 0);
+            // Entries for data that are all of one level are dropped one by one.
+            let drops_all = |at: usize| {
+                bytes[at] & pte::EXECUTE as u8 != 0 || flags & page_flag::UPPER_TABLE != 0
+            };
+            if self.table_stores[index] > TABLE_STORES_MAX || valid.clone().any(drops_all) {
                 // Without any translation left, nothing depends on the page.
                 self.flush_translations();
-                self.flags[index] &= !page_flag::TABLE;
+                self.flags[index] &= !(page_flag::TABLE | page_flag::UPPER_TABLE);
                 self.leave_block = true;
+            } else {
+                for at in valid {
+                    self.tlbs.iter_mut().for_each(|tlb| tlb.evict_leaf(at / 8));
+                }
             }
         }
         if flags & page_flag::CODE != 0

@@ -46,11 +46,11 @@ impl Access {
     }
 }
 
-mod pte {
-    pub(super) const VALID: u64 = 1 << 0;
+pub(crate) mod pte {
+    pub(crate) const VALID: u64 = 1 << 0;
     pub(super) const READ: u64 = 1 << 1;
     pub(super) const WRITE: u64 = 1 << 2;
-    pub(super) const EXECUTE: u64 = 1 << 3;
+    pub(crate) const EXECUTE: u64 = 1 << 3;
     pub(super) const USER: u64 = 1 << 4;
     pub(super) const ACCESSED: u64 = 1 << 6;
     pub(super) const DIRTY: u64 = 1 << 7;
@@ -155,7 +155,8 @@ impl Engine {
         for level in (0..levels).rev() {
             let shift = 12 + 9 * level;
             let entry_addr = table + (va >> shift & 511) * 8;
-            let entry = self.read_pte(hart, bus, entry_addr).ok_or(access.access_fault(va))?;
+            let entry =
+                self.read_pte(hart, bus, entry_addr, level).ok_or(access.access_fault(va))?;
             let rwx = entry & (pte::READ | pte::WRITE | pte::EXECUTE);
             if entry & pte::VALID == 0
                 || entry & pte::RESERVED != 0
@@ -183,10 +184,13 @@ impl Engine {
 
     /// Reads a page-table entry and has its page watched: from now on a store to it drops the
     /// translations made from it.
-    fn read_pte<B: Bus>(&mut self, hart: &Hart, bus: &mut B, addr: u64) -> Option<u64> {
+    fn read_pte<B: Bus>(&mut self, hart: &Hart, bus: &mut B, addr: u64, level: u32) -> Option<u64> {
         let allowed = hart.pmp.check(addr, 8, Access::Load, Privilege::Supervisor);
         let page = ram_page(addr, bus.ram_pages()).filter(|_| allowed == Verdict::Allowed)?;
         self.watch(bus, page, page_flag::TABLE);
+        if level != 0 {
+            self.note_upper_table(page);
+        }
         Some(self.read_ram(bus, addr))
     }
 

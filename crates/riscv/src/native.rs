@@ -13,12 +13,13 @@
 
 use std::mem::offset_of;
 
+use crate::blocks::{self, CodePage};
 use crate::bus::{Bus, PAGE_BYTES, RamPage};
 use crate::hart::Hart;
 use crate::int;
 pub use crate::op::{Code, Op};
 use crate::run::Runner;
-use crate::tlb::{DATA_ENTRIES, DataEntry, FETCH_ENTRIES, FetchEntry, Tables};
+use crate::tlb::{self, DATA_ENTRIES, DataEntry, FETCH_ENTRIES, FetchEntry, Tables};
 use crate::trap::Exception;
 
 /// Instructions can begin at so many offsets of a page.
@@ -74,10 +75,16 @@ pub mod layout {
     pub const ADDEND: usize = offset_of!(DataEntry, addend);
     /// As [`DATA_SHIFT`], for fetch entries.
     pub const FETCH_SHIFT: u8 = 12 - size_of::<FetchEntry>().ilog2() as u8;
+    /// Of a page's address: the bits above this are folded on it before that.
+    pub const FETCH_FOLD: u8 = tlb::FETCH_FOLD;
     /// As [`DATA_MASK`], for fetch entries.
     pub const FETCH_MASK: u32 = ((FETCH_ENTRIES - 1) * size_of::<FetchEntry>()) as u32;
     /// In a fetch entry: the page's virtual address.
     pub const FETCH_TAG: usize = offset_of!(FetchEntry, tag);
+    /// In a fetch entry: the address of what is known of the page.
+    pub const FETCH_PAGE: usize = offset_of!(FetchEntry, page);
+    /// In what is known of a page: its first two bytes, in four; something else if not known.
+    pub const HEAD: usize = offset_of!(CodePage, head);
     /// In a fetch entry: the address of the page's [`EntryTable`].
     pub const ENTRIES: usize = offset_of!(FetchEntry, entries);
 
@@ -144,6 +151,9 @@ pub struct Source<'a> {
     pub number: RamPage,
     /// The guest's page.
     pub page: &'a [u8; PAGE_BYTES as usize],
+    /// The first two bytes of the page that is fetched from behind it, if they are known.
+    /// Instructions made with them must compare them with [`layout::HEAD`] whenever they run.
+    pub behind: Option<u16>,
     /// Where the hot code begins in it.
     pub offset: u16,
     /// For each even offset, whether code there ever ran: not 0 if so.
@@ -196,10 +206,17 @@ pub unsafe trait Compiler {
     fn regions(&self) -> Vec<Region>;
 }
 
-/// One decoded instruction of a page, and the offset behind it; `None` where its second half is on
-/// the next page.
-pub fn decode(page: &[u8; PAGE_BYTES as usize], offset: u16) -> Option<(Op, u16)> {
-    crate::blocks::decode_one(page, u64::from(offset)).map(|(op, end)| (op, end as u16))
+impl Source<'_> {
+    /// The instruction at an offset, and the offset behind it; `None` where its second half is on
+    /// the next page and not known.
+    pub fn decode(&self, offset: u16) -> Option<(Op, u16)> {
+        if blocks::straddles(self.page, offset.into()) {
+            let low = u16::from_le_bytes([self.page[SLOTS * 2 - 2], self.page[SLOTS * 2 - 1]]);
+            let bits = u32::from(self.behind?) << 16 | u32::from(low);
+            return Some((blocks::straddling(bits), offset + 4));
+        }
+        blocks::decode_one(self.page, offset.into()).map(|(op, end)| (op, end as u16))
+    }
 }
 
 impl<B: Bus> Runner<'_, B> {

@@ -11,14 +11,13 @@ mod dispatch;
 #[cfg(test)]
 mod tests;
 
-use crate::blocks::{self, CodePage};
+use crate::blocks::{self, CodePage, STRADDLING};
 use crate::bus::{Bus, PAGE_BYTES};
 use crate::engine::Engine;
 use crate::hart::Hart;
 use crate::mmu::Access;
 use crate::native::Start;
 use crate::op::{Code, Op};
-use crate::tlb::Tables;
 use crate::trap::Exception;
 
 /// How long and from when a hart runs.
@@ -118,6 +117,9 @@ impl<B: Bus> Runner<'_, B> {
     /// Finds the block at `pc`, decoding it if need be; with `left` steps at most.
     #[inline(never)]
     fn enter(&mut self, left: i64) -> Result<Entered, Exception> {
+        if !self.engine.blocks.has_room() {
+            self.engine.flush_code();
+        }
         let pc = self.hart.pc;
         let page_va = pc & !(PAGE_BYTES - 1);
         let offset = pc & (PAGE_BYTES - 1);
@@ -128,9 +130,7 @@ impl<B: Bus> Runner<'_, B> {
         // slice is in use.
         let bytes = unsafe { std::slice::from_raw_parts(self.bus.page(page), PAGE_BYTES as usize) };
         if blocks::straddles(bytes, offset) {
-            let bits = self.fetch_bits(pc)?;
-            let op = self.engine.blocks.decode_straddling(bits);
-            return Ok(Entered::Block { op, page_va });
+            return self.enter_straddling(code, all_allowed);
         }
         if !all_allowed {
             // Protection differs inside the page, so each instruction is asked for.
@@ -153,6 +153,42 @@ impl<B: Bus> Runner<'_, B> {
         Ok(Entered::Block { op, page_va })
     }
 
+    /// Finds what runs the instruction at `pc`, which begins on the page `code` and ends on the
+    /// next.
+    fn enter_straddling(
+        &mut self,
+        code: *mut CodePage,
+        all_allowed: bool,
+    ) -> Result<Entered, Exception> {
+        let pc = self.hart.pc;
+        let bits = self.fetch_bits(pc)?;
+        // It comes back at once where what is compiled ends otherwise.
+        let is_refused = std::mem::take(&mut self.stuck);
+        if self.engine.blocks.heat > 0 && all_allowed && !is_refused {
+            if let Some(next) = self.next_page(pc) {
+                // SAFETY: it is live, and nothing else refers to it now.
+                unsafe { (*next).set_head((bits >> 16) as u16) };
+            }
+            // SAFETY: the caller's page is live, and nothing else refers to it now.
+            let page = unsafe { &mut *code };
+            page.straddled = page.straddled.saturating_add(1);
+            if i32::from(page.straddled) == self.engine.blocks.heat {
+                self.compile(code, STRADDLING);
+            }
+            if let Some(native) = self.native_entry(code, STRADDLING) {
+                return Ok(native);
+            }
+        }
+        let op = self.engine.blocks.decode_straddling(bits);
+        Ok(Entered::Block { op, page_va: pc & !(PAGE_BYTES - 1) })
+    }
+
+    /// The code page behind the one that `pc` is on, if all of it may be executed.
+    fn next_page(&mut self, pc: u64) -> Option<*mut CodePage> {
+        let va = (pc | (PAGE_BYTES - 1)).wrapping_add(1);
+        self.code_page(va).ok().and_then(|(code, all_allowed)| all_allowed.then_some(code))
+    }
+
     /// The compiled code of the block at `op`, which is compiled if it is hot enough.
     fn native(&mut self, op: *mut Op, code: *mut CodePage, offset: u64) -> Option<Entered> {
         // SAFETY: the caller found the block in the arena.
@@ -160,14 +196,26 @@ impl<B: Bus> Runner<'_, B> {
         if first.code == Code::Heat && first.imm <= 0 {
             // It may be refused for good; otherwise it is asked for once.
             first.imm = i32::MAX;
-            self.engine.compile(self.bus, code, offset as u16);
+            self.compile(code, offset);
         }
-        if first.code != Code::Native {
-            return None;
-        }
-        let start = self.engine.compiler.as_ref()?.start();
+        if first.code == Code::Native { self.native_entry(code, offset) } else { None }
+    }
+
+    /// Compiles what begins at `offset` of the page that `pc` is on.
+    fn compile(&mut self, code: *mut CodePage, offset: u64) {
+        let next = self.hart.pc.wrapping_add(PAGE_BYTES);
+        let tables = self.engine.tlbs[self.index].tables(self.hart.fetch_context());
+        // SAFETY: pages live until `flush_code`, which empties the TLBs.
+        let head = tables.fetched(next).and_then(|page| unsafe { (*page).known_head() });
+        self.engine.compile(self.bus, code, offset as u16, head);
+    }
+
+    /// What is compiled from `offset` of a page.
+    fn native_entry(&self, code: *mut CodePage, offset: u64) -> Option<Entered> {
         // SAFETY: code pages live until `flush_code`, which `enter` begins with.
-        let entries = unsafe { (*code).native }?;
+        let page = unsafe { &*code };
+        let entries = page.native.filter(|_| page.is_native(offset))?;
+        let start = self.engine.compiler.as_ref()?.start();
         // SAFETY: tables live as long; `offset` is below the page's size.
         let entry = unsafe { (*entries.as_ptr())[offset as usize / 2] };
         Some(Entered::Native { start, entry })
@@ -175,13 +223,8 @@ impl<B: Bus> Runner<'_, B> {
 
     /// The code page that `pc` is on, through the TLB, and whether all of it may be executed.
     fn code_page(&mut self, pc: u64) -> Result<(*mut CodePage, bool), Exception> {
-        if !self.engine.blocks.has_room() {
-            self.engine.flush_code();
-        }
         let context = self.hart.fetch_context();
-        let cached = self.engine.tlbs[self.index].tables(context).fetch[Tables::fetch_index(pc)];
-        if cached.tag == pc & !(PAGE_BYTES - 1) {
-            let page = cached.page;
+        if let Some(page) = self.engine.tlbs[self.index].tables(context).fetched(pc) {
             // The page may have lost its code, and with it the watch on its stores.
             // SAFETY: pages live until `flush_code`, which empties the TLBs.
             let ram_page = unsafe { (*page).page };
@@ -242,7 +285,12 @@ impl<B: Bus> Runner<'_, B> {
     }
 
     fn fetch_parcel(&mut self, va: u64) -> Result<u16, Exception> {
-        let (page, _) = self.translate_code(va)?;
+        let context = self.hart.fetch_context();
+        let page = match self.engine.tlbs[self.index].tables(context).fetched(va) {
+            // SAFETY: pages live until `flush_code`, which empties the TLBs.
+            Some(code) => unsafe { (*code).page },
+            None => self.translate_code(va)?.0,
+        };
         let at = (va & (PAGE_BYTES - 1)) as usize;
         // SAFETY: `at` is even and below 4096; the bus gave the address of a readable page.
         Ok(u16::from_le(unsafe { self.bus.page(page).add(at).cast::<u16>().read_unaligned() }))

@@ -12,14 +12,16 @@ use crate::native::EntryTable;
 
 /// Entries of each table; direct-mapped.
 pub(crate) const DATA_ENTRIES: usize = 1024;
-pub(crate) const FETCH_ENTRIES: usize = 256;
-/// A tag no address of code has.
-const NO_TAG: u64 = u64::MAX;
+pub(crate) const FETCH_ENTRIES: usize = 2048;
 
-/// A tag of data entry `index` that no address has: of a page whose place is another. Compiled code
-/// takes any address for a hit that is within a page of the tag.
-fn no_data_tag(index: usize) -> u64 {
-    (index as u64 ^ 1) * PAGE_BYTES
+/// See [`Tables::fetch_index`].
+pub(crate) const FETCH_FOLD: u8 = 12;
+
+/// A tag of entry `index` that no address has that looks there: of a page whose place is another.
+/// Compiled code takes any address for a hit that is within a page of the tag. Nearly everywhere
+/// it is 0, so that tables begin as zeroed memory, of which the host backs what is used.
+fn no_tag(index: usize) -> u64 {
+    if index == 0 { PAGE_BYTES } else { 0 }
 }
 
 /// A page of data. Hit if `addr & (!0xfff | (size - 1)) == tag`, which also catches misalignment.
@@ -64,11 +66,13 @@ pub(crate) struct Tables {
     write_pages: [RamPage; DATA_ENTRIES],
     /// Which entries were filled since the last flush, if those are few: of reading, writing and
     /// fetching one behind the other.
-    filled: Vec<u16>,
+    filled: [u16; FILLED_MAX],
+    /// How many; more than there is room for if they are not few.
+    filled_count: usize,
 }
 
 /// Entries that are flushed one by one; if more were filled, all are.
-const FILLED_MAX: usize = 192;
+const FILLED_MAX: usize = 512;
 const FIRST_WRITE: usize = DATA_ENTRIES;
 const FIRST_FETCH: usize = 2 * DATA_ENTRIES;
 
@@ -157,6 +161,17 @@ impl Tlb {
         self.all().for_each(Tables::flush);
     }
 
+    /// Forgets what entry `index` of a last-level page table translates, if that is data: all pages
+    /// that have this place in their table.
+    pub(crate) fn evict_leaf(&mut self, index: usize) {
+        for tables in self.all().filter(|t| t.is_used()) {
+            for at in (index..DATA_ENTRIES).step_by(TABLE_ENTRIES) {
+                tables.read[at].tag = no_tag(at);
+                tables.write[at].tag = no_tag(at);
+            }
+        }
+    }
+
     /// Has the entries for fetching from `page` lead to `entries`.
     pub(crate) fn set_entries(&mut self, page: *mut CodePage, entries: *const EntryTable) {
         for tables in self.all().filter(|t| t.is_used()) {
@@ -216,68 +231,70 @@ impl Tlb {
 fn evict(entries: &mut [DataEntry], host: u64, first: usize) {
     for (index, e) in entries.iter_mut().enumerate() {
         if e.addend.wrapping_add(e.tag) == host {
-            e.tag = no_data_tag(first + index);
+            e.tag = no_tag(first + index);
         }
     }
 }
 
+/// Entries of a page table.
+const TABLE_ENTRIES: usize = 512;
+
+const _: () = assert!(DATA_ENTRIES.is_multiple_of(TABLE_ENTRIES));
 const _: () = assert!(SPACES_MAX * CONTEXTS * DATA_ENTRIES <= 1 << 16);
 
 impl Tables {
-    /// Out of line: it needs much stack.
-    #[cold]
-    #[inline(never)]
     fn new() -> Box<Tables> {
-        let no_fetch =
-            FetchEntry { tag: NO_TAG, page: std::ptr::null_mut(), entries: std::ptr::null() };
-        let no_data = std::array::from_fn(|index| DataEntry { tag: no_data_tag(index), addend: 0 });
-        Box::new(Tables {
-            read: no_data,
-            write: no_data,
-            fetch: [no_fetch; FETCH_ENTRIES],
-            read_pages: [RamPage(0); DATA_ENTRIES],
-            write_pages: [RamPage(0); DATA_ENTRIES],
-            filled: Vec::with_capacity(FILLED_MAX + 1),
-        })
+        // SAFETY: all fields are numbers, addresses that may be null, and arrays of these.
+        let mut tables = unsafe { Box::<Tables>::new_zeroed().assume_init() };
+        tables.read[0].tag = no_tag(0);
+        tables.write[0].tag = no_tag(0);
+        tables.fetch[0].tag = no_tag(0);
+        tables
     }
 
     fn flush(&mut self) {
-        if self.filled.len() <= FILLED_MAX {
-            for at in self.filled.drain(..).map(usize::from) {
-                match at {
-                    0..FIRST_WRITE => self.read[at].tag = no_data_tag(at),
-                    FIRST_WRITE..FIRST_FETCH => {
-                        self.write[at - FIRST_WRITE].tag = no_data_tag(at - FIRST_WRITE);
-                    }
-                    _ => self.fetch[at - FIRST_FETCH].tag = NO_TAG,
-                }
-            }
-            return;
+        let count = std::mem::take(&mut self.filled_count);
+        if count > FILLED_MAX {
+            (0..FIRST_FETCH + FETCH_ENTRIES).for_each(|at| self.empty(at));
+        } else {
+            (0..count).for_each(|nth| self.empty(self.filled[nth].into()));
         }
-        for (index, (read, write)) in self.read.iter_mut().zip(&mut self.write).enumerate() {
-            read.tag = no_data_tag(index);
-            write.tag = no_data_tag(index);
+    }
+
+    /// Empties an entry, as [`Tables::filled`] numbers them.
+    fn empty(&mut self, at: usize) {
+        match at {
+            0..FIRST_WRITE => self.read[at].tag = no_tag(at),
+            FIRST_WRITE..FIRST_FETCH => self.write[at - FIRST_WRITE].tag = no_tag(at - FIRST_WRITE),
+            _ => self.fetch[at - FIRST_FETCH].tag = no_tag(at - FIRST_FETCH),
         }
-        self.fetch.iter_mut().for_each(|e| e.tag = NO_TAG);
-        self.filled.clear();
     }
 
     fn note_filled(&mut self, at: usize) {
-        if self.filled.len() <= FILLED_MAX {
-            self.filled.push(at as u16);
+        if let Some(filled) = self.filled.get_mut(self.filled_count) {
+            *filled = at as u16;
         }
+        self.filled_count = (self.filled_count + 1).min(FILLED_MAX + 1);
     }
 
     fn is_used(&self) -> bool {
-        !self.filled.is_empty()
+        self.filled_count != 0
     }
 
     pub(crate) fn data_index(va: u64) -> usize {
         (va / PAGE_BYTES) as usize % DATA_ENTRIES
     }
 
+    /// A program and its libraries are far from each other and often alike in the lower bits of
+    /// their addresses, so that the upper ones have a say.
     pub(crate) fn fetch_index(va: u64) -> usize {
-        (va / PAGE_BYTES) as usize % FETCH_ENTRIES
+        ((va ^ va >> FETCH_FOLD) / PAGE_BYTES) as usize % FETCH_ENTRIES
+    }
+
+    /// The code page that `va` is fetched from, if an entry knows.
+    pub(crate) fn fetched(&self, va: u64) -> Option<*mut CodePage> {
+        let entry = &self.fetch[Self::fetch_index(va)];
+        (entry.tag == va & !(PAGE_BYTES - 1)).then_some(entry.page)
     }
 
     /// The physical address that `va` is read from, if an entry knows.

@@ -13,6 +13,7 @@ fn compile(compiler: &mut X86, table: *mut EntryTable) -> Result<Compiled, Full>
     compiler.compile(&Source {
         number: RamPage(0),
         page: &page,
+        behind: None,
         offset: 0,
         ran: &[0; SLOTS],
         // SAFETY: the compiler's table, of which nobody else knows.

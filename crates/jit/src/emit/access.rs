@@ -4,6 +4,7 @@ use stackvm_riscv::native::{Code, Op, layout};
 
 use super::{Cold, Emitter};
 use crate::asm::{Alu, Cond, Extend, Label, Mem, Reg, Shift, Width};
+use crate::region::straddles;
 use crate::stubs;
 use Width::{W32, W64};
 
@@ -68,6 +69,9 @@ impl Group {
         let mut group = Group { kind: first.kind, first: ops[0].imm, bytes: 0, len: 0 };
         let (mut last, mut count) = (end(&ops[0], first), 0);
         for (index, op) in ops.iter().enumerate() {
+            if straddles(op) {
+                break;
+            }
             let Some(access) = Access::of(op.code) else {
                 if keeps_rcx(op.code) && op.rd != base { continue } else { break }
             };

@@ -144,7 +144,11 @@ impl Emitter {
 
     fn float_store(&mut self, op: &Op, bytes: u8) {
         let (slow, back) = self.slow(op);
-        self.check_on(slow);
+        if !self.float_is_on {
+            // What only reads registers does not mark them as changed.
+            self.asm.test_imm(hart(layout::MSTATUS), FS);
+            self.asm.jump_if(Cond::Equal, slow);
+        }
         let to = self.translate(op, op.imm, bytes, Kind::Write, slow);
         self.asm.mov(W64, Reg::Rdx, f(op.rs2));
         self.asm.store(bytes, to, Reg::Rdx);

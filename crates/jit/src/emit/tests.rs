@@ -21,7 +21,7 @@ fn source<'a>(page: &'a mut [u8; 4096], words: &[u32], ran: &'a mut [u32; SLOTS]
         page[at * 4..][..4].copy_from_slice(&word.to_le_bytes());
         ran[at * 2] = 1;
     }
-    Source { number: RamPage(0), page, offset: 0, ran, entries: &NOTHING }
+    Source { number: RamPage(0), page, behind: None, offset: 0, ran, entries: &NOTHING }
 }
 
 fn listing(words: &[u32]) -> String {
@@ -37,7 +37,7 @@ fn listing(words: &[u32]) -> String {
     };
     let features = Features { bmi2: true, fma: true };
     let (address, entries) = (0x6000_1000, 0x6100_0000);
-    let setting = Setting { address, entries, stubs, features, counter: None };
+    let setting = Setting { address, entries, behind: None, stubs, features, counter: None };
     let Emitted { bytes, code_len, entries } = emit(&segments, setting);
     let code = &bytes[..code_len];
     let mut text = String::new();

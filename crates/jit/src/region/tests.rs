@@ -24,8 +24,14 @@ fn check_beside(
     ran.iter().for_each(|offset| known[usize::from(*offset) / 2] = 1);
     let mut entries = [0; SLOTS];
     compiled.iter().for_each(|offset| entries[usize::from(*offset) / 2] = 1);
-    let source =
-        Source { number: RamPage(0), page: &page, offset: 0, ran: &known, entries: &entries };
+    let source = Source {
+        number: RamPage(0),
+        page: &page,
+        behind: None,
+        offset: 0,
+        ran: &known,
+        entries: &entries,
+    };
     let seen: Vec<_> = build(&source, 0, ops_max).iter().map(|s| (s.offset, s.ops.len())).collect();
     assert_eq!(seen, expected, "{words:08x?} {ran:?}");
 }
