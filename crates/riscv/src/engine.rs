@@ -13,7 +13,7 @@ use crate::bus::{Bus, PAGE_BYTES, RamPage};
 use crate::hart::{Hart, RESERVATION_LINE_BYTES};
 use crate::mmu::{pte, ram_page};
 use crate::native::{Compiler, EntryTable, Region, Source};
-use crate::tlb::{Place, Tlb};
+use crate::tlb::{Evicted, Place, Tlb};
 
 /// Why a page is watched. Only pages without a watch have entries for writing in a TLB.
 pub(crate) mod page_flag {
@@ -38,6 +38,8 @@ const TABLE_STORES_MAX: u8 = 64;
 
 /// In [`Engine::places`]: at more than one place.
 const MANY_PLACES: u32 = u32::MAX;
+/// Lower bits of one of [`Engine::places`], which are a [`Place`].
+const PLACE_BITS: u32 = 24;
 
 /// Why a store happens.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -144,7 +146,7 @@ impl Engine {
     /// Stops the run with [`crate::Exit::Reported`] after each store to the page at `addr`.
     pub fn report_stores<B: Bus>(&mut self, bus: &mut B, addr: u64) {
         if let Some(page) = ram_page(addr, bus.ram_pages()) {
-            self.watch(bus, page, page_flag::REPORT);
+            self.watch(page, page_flag::REPORT);
         }
     }
 
@@ -169,15 +171,17 @@ impl Engine {
     /// Tells the caches that a device wrote to `page`, and breaks reservations in it.
     pub fn device_wrote(&mut self, page: RamPage, harts: &mut [Hart]) {
         let Some(flags) = self.flags.get_mut(page.0 as usize) else { return };
-        // Its address may have changed with the write, so every page is dropped from the TLBs.
+        // Its address may have changed with the write, so it is dropped from the TLBs.
         let changed = std::mem::replace(flags, *flags & (page_flag::REPORT | page_flag::RESERVED));
         if changed & page_flag::CODE != 0
             && let Some(code) = self.blocks.existing_page(page)
         {
             code.clear();
         }
-        if changed & (page_flag::TABLE | page_flag::CACHED) != 0 {
+        if changed & page_flag::TABLE != 0 {
             self.flush_translations();
+        } else if changed & page_flag::CACHED != 0 {
+            self.evict(page, Evicted::All);
         }
         for (hart, line) in harts.iter_mut().zip(&mut self.reserved_lines) {
             if hart.reservation.is_some_and(|r| r.addr / PAGE_BYTES == page.addr() / PAGE_BYTES) {
@@ -194,7 +198,7 @@ impl Engine {
             && let Some(page) = ram_page(r.addr, bus.ram_pages())
         {
             self.reserved_lines[index] = Some(r.addr / RESERVATION_LINE_BYTES);
-            self.watch(bus, page, page_flag::RESERVED);
+            self.watch(page, page_flag::RESERVED);
         }
     }
 
@@ -218,7 +222,7 @@ impl Engine {
 
     /// Notes that the TLB of hart `index` is about to have an entry for `page` at a place.
     pub(crate) fn note_cached(&mut self, page: RamPage, index: usize, place: Place) {
-        let at = (1 + index as u32) << 16 | u32::from(place.0);
+        let at = (1 + index as u32) << PLACE_BITS | place.0;
         let (flags, places) = (&mut self.flags[page.0 as usize], &mut self.places[page.0 as usize]);
         if *flags & page_flag::CACHED == 0 {
             *flags |= page_flag::CACHED;
@@ -228,19 +232,20 @@ impl Engine {
         }
     }
 
-    /// Has `evict` drop what the TLBs have of a page that is cached.
-    fn evict(&mut self, page: RamPage, evict: impl Fn(&mut Tlb, Option<Place>)) {
+    /// Drops what the TLBs have of a page that is cached.
+    fn evict(&mut self, page: RamPage, which: Evicted) {
         let places = self.places[page.0 as usize];
         if places == MANY_PLACES {
-            self.tlbs.iter_mut().for_each(|tlb| evict(tlb, None));
+            self.tlbs.iter_mut().for_each(|tlb| tlb.evict(page, which, None));
         } else {
-            let index = (places >> 16) as usize - 1;
-            evict(&mut self.tlbs[index], Some(Place(places as u16)));
+            let index = (places >> PLACE_BITS) as usize - 1;
+            let place = Place(places & ((1 << PLACE_BITS) - 1));
+            self.tlbs[index].evict(page, which, Some(place));
         }
     }
 
     /// Has stores to a page take the slow path from now on.
-    pub(crate) fn watch<B: Bus>(&mut self, bus: &mut B, page: RamPage, reason: u8) {
+    pub(crate) fn watch(&mut self, page: RamPage, reason: u8) {
         let flags = &mut self.flags[page.0 as usize];
         if *flags & reason != 0 {
             return;
@@ -251,8 +256,7 @@ impl Engine {
             self.table_stores[page.0 as usize] = 0;
         }
         if evict {
-            let host = bus.page(page) as u64;
-            self.evict(page, |tlb, place| tlb.evict_write(host, place));
+            self.evict(page, Evicted::Write);
         }
     }
 
@@ -267,11 +271,11 @@ impl Engine {
         if *flags & page_flag::CACHED == 0 {
             return bus.page_mut(page);
         }
-        let before = bus.page(page) as u64;
+        let before = bus.page(page);
         let host = bus.page_mut(page);
-        if before != host as u64 {
+        if before != host.cast_const() {
             *flags &= !page_flag::CACHED;
-            self.evict(page, |tlb, place| tlb.evict(before, place));
+            self.evict(page, Evicted::All);
         }
         host
     }

@@ -187,7 +187,7 @@ impl Engine {
     fn read_pte<B: Bus>(&mut self, hart: &Hart, bus: &mut B, addr: u64, level: u32) -> Option<u64> {
         let allowed = hart.pmp.check(addr, 8, Access::Load, Privilege::Supervisor);
         let page = ram_page(addr, bus.ram_pages()).filter(|_| allowed == Verdict::Allowed)?;
-        self.watch(bus, page, page_flag::TABLE);
+        self.watch(page, page_flag::TABLE);
         if level != 0 {
             self.note_upper_table(page);
         }

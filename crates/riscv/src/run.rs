@@ -228,12 +228,12 @@ impl<B: Bus> Runner<'_, B> {
             // The page may have lost its code, and with it the watch on its stores.
             // SAFETY: pages live until `flush_code`, which empties the TLBs.
             let ram_page = unsafe { (*page).page };
-            self.engine.watch(self.bus, ram_page, crate::engine::page_flag::CODE);
+            self.engine.watch(ram_page, crate::engine::page_flag::CODE);
             return Ok((page, true));
         }
         let (page, uniform) = self.translate_code(pc)?;
         let code = self.engine.blocks.page(page);
-        self.engine.watch(self.bus, page, crate::engine::page_flag::CODE);
+        self.engine.watch(page, crate::engine::page_flag::CODE);
         if uniform {
             let entries = self.engine.entries(code);
             self.engine.tlbs[self.index].tables(context).insert_fetch(pc, code, entries);

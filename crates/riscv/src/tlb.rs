@@ -11,7 +11,7 @@ use crate::bus::{PAGE_BYTES, RamPage};
 use crate::native::EntryTable;
 
 /// Entries of each table; direct-mapped.
-pub(crate) const DATA_ENTRIES: usize = 1024;
+pub(crate) const DATA_ENTRIES: usize = 4096;
 pub(crate) const FETCH_ENTRIES: usize = 2048;
 
 /// See [`Tables::fetch_index`].
@@ -72,7 +72,7 @@ pub(crate) struct Tables {
 }
 
 /// Entries that are flushed one by one; if more were filled, all are.
-const FILLED_MAX: usize = 512;
+const FILLED_MAX: usize = 2048;
 const FIRST_WRITE: usize = DATA_ENTRIES;
 const FIRST_FETCH: usize = 2 * DATA_ENTRIES;
 
@@ -101,7 +101,16 @@ pub(crate) struct Tlb {
 
 /// Which data entries: those at one place of the tables of one context of one space.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Place(pub(crate) u16);
+pub(crate) struct Place(pub(crate) u32);
+
+/// Which data entries of a page are forgotten.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Evicted {
+    /// Those for writing.
+    Write,
+    /// All.
+    All,
+}
 
 impl Tlb {
     pub(crate) fn new() -> Self {
@@ -182,40 +191,19 @@ impl Tlb {
     /// The place of the data entries for `va`.
     pub(crate) fn place(&self, context: Context, va: u64) -> Place {
         let tables = self.current * CONTEXTS + context as usize;
-        Place((tables * DATA_ENTRIES + Tables::data_index(va)) as u16)
+        Place((tables * DATA_ENTRIES + Tables::data_index(va)) as u32)
     }
 
-    /// Forgets the entries for writing that lead to the page at `host`; they are nowhere but at
-    /// `place`, if that is known.
-    pub(crate) fn evict_write(&mut self, host: u64, place: Option<Place>) {
-        self.evict_from(host, place, |tables| [&mut tables.write[..], &mut []]);
-    }
-
-    /// As [`Tlb::evict_write`], of all data entries.
-    pub(crate) fn evict(&mut self, host: u64, place: Option<Place>) {
-        self.evict_from(host, place, |tables| [&mut tables.write[..], &mut tables.read[..]]);
-    }
-
-    fn evict_from(
-        &mut self,
-        host: u64,
-        place: Option<Place>,
-        which: impl Fn(&mut Tables) -> [&mut [DataEntry]; 2],
-    ) {
+    /// Forgets the entries that lead to a page of RAM; they are nowhere but at `place`, if that is
+    /// known.
+    pub(crate) fn evict(&mut self, page: RamPage, which: Evicted, place: Option<Place>) {
         let Some(Place(place)) = place else {
-            for tables in self.all().filter(|t| t.is_used()) {
-                which(tables).into_iter().for_each(|entries| evict(entries, host, 0));
-            }
-            return;
+            return self.all().for_each(|tables| tables.evict(page, which));
         };
-        let (tables, index) =
-            (usize::from(place) / DATA_ENTRIES, usize::from(place) % DATA_ENTRIES);
+        let (tables, index) = (place as usize / DATA_ENTRIES, place as usize % DATA_ENTRIES);
         let space = self.spaces.get_mut(tables / CONTEXTS);
         if let Some(tables) = space.and_then(|s| s.contexts[tables % CONTEXTS].as_mut()) {
-            for entries in which(tables) {
-                let end = (index + 1).min(entries.len());
-                evict(&mut entries[index.min(end)..end], host, index);
-            }
+            tables.evict_at(index, page, which);
         }
     }
 
@@ -227,20 +215,11 @@ impl Tlb {
     }
 }
 
-/// `first` is the index of the first of `entries`.
-fn evict(entries: &mut [DataEntry], host: u64, first: usize) {
-    for (index, e) in entries.iter_mut().enumerate() {
-        if e.addend.wrapping_add(e.tag) == host {
-            e.tag = no_tag(first + index);
-        }
-    }
-}
-
 /// Entries of a page table.
 const TABLE_ENTRIES: usize = 512;
 
 const _: () = assert!(DATA_ENTRIES.is_multiple_of(TABLE_ENTRIES));
-const _: () = assert!(SPACES_MAX * CONTEXTS * DATA_ENTRIES <= 1 << 16);
+const _: () = assert!(SPACES_MAX * CONTEXTS * DATA_ENTRIES <= 1 << 24);
 
 impl Tables {
     fn new() -> Box<Tables> {
@@ -267,6 +246,28 @@ impl Tables {
             0..FIRST_WRITE => self.read[at].tag = no_tag(at),
             FIRST_WRITE..FIRST_FETCH => self.write[at - FIRST_WRITE].tag = no_tag(at - FIRST_WRITE),
             _ => self.fetch[at - FIRST_FETCH].tag = no_tag(at - FIRST_FETCH),
+        }
+    }
+
+    fn evict(&mut self, page: RamPage, which: Evicted) {
+        if self.filled_count > FILLED_MAX {
+            (0..DATA_ENTRIES).for_each(|index| self.evict_at(index, page, which));
+            return;
+        }
+        for nth in 0..self.filled_count {
+            match usize::from(self.filled[nth]) {
+                at if at < FIRST_FETCH => self.evict_at(at % DATA_ENTRIES, page, which),
+                _ => {}
+            }
+        }
+    }
+
+    fn evict_at(&mut self, index: usize, page: RamPage, which: Evicted) {
+        if self.write_pages[index] == page {
+            self.write[index].tag = no_tag(index);
+        }
+        if which == Evicted::All && self.read_pages[index] == page {
+            self.read[index].tag = no_tag(index);
         }
     }
 

@@ -54,8 +54,9 @@ fn a_page_is_evicted_where_it_is() {
         let mut tlb = Tlb::new();
         write(&mut tlb, 1, 1);
         let place = tlb.place(Context::User, VA);
-        write(&mut tlb, 2, 2);
-        tlb.evict_write(host(1) as u64, place_is_known.then_some(place));
+        tlb.switch(2);
+        tlb.tables(Context::User).insert_write(VA, RamPage(6), host(2));
+        tlb.evict(PAGE, Evicted::Write, place_is_known.then_some(place));
         assert!(!is_known(&mut tlb, 1), "{place_is_known}");
         assert!(is_known(&mut tlb, 2), "{place_is_known}: another page's");
     }
