@@ -139,6 +139,11 @@ fn a_guest_changes_its_own_code() {
 }
 
 #[test]
+fn instructions_are_on_two_pages() {
+    check(&Guest { name: "straddle", level: Level::Supervisor, ..PLAIN });
+}
+
+#[test]
 fn reservations_and_atomics_across_harts() {
     check(&Guest { name: "lrsc", harts: &[1, 2, 4], ..PLAIN });
 }

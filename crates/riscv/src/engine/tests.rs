@@ -23,13 +23,14 @@ const BASES: [(u32, u64); 7] = [
     (15, ROOT + 8),
     (16, CODE_VA + PAGE_BYTES - 0x44),
 ];
-const VALUES: [(u32, u64); 6] = [
+const VALUES: [(u32, u64); 7] = [
     (20, 0x0013_8393_0013_8393), // addi x7, x7, 1, twice
     (21, 0),
     (22, DATA >> 12 << 10 | 0xcf),
     (23, (DATA + PAGE_BYTES) >> 12 << 10 | 0xf),
     (24, CODE_PA >> 12 << 10 | 0xcf),
     (25, 0x0001_0001_0001_0001), // c.nop, four times
+    (26, (DATA + 2 * PAGE_BYTES) >> 12 << 10 | 0xc7),
 ];
 
 fn pick<T: Copy>(random: &mut Random, from: &[T]) -> T {
