@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use stackvm_machine::devices::disk::MemorySource;
+use stackvm_machine::engine::EngineChoice;
 use stackvm_machine::instant::Ticks;
 use stackvm_machine::{
     ConsoleId, DiskConfig, Firmware, Input, Instant, Machine, MachineConfig, Stop,
@@ -110,6 +111,44 @@ fn check_cuts(config: &MachineConfig, guest: &Guest, whole: &mut Machine) {
         assert_eq!(String::from_utf8_lossy(&serial), guest.serial, "{what}");
         assert_eq!(machine.now(), whole.now(), "{what}");
         assert_eq!(machine.digest(), digest, "{what}");
+    }
+}
+
+/// From one instant of a guest whose code is compiled before it runs, the hart must stand where an
+/// interpreted one does after any number of steps: in the middle of regions, and at their ends.
+fn check_each_step(name: &'static str, config: &MachineConfig, from: Instant) {
+    const STEPS: u64 = 300;
+    let mut machine = Machine::new(config).expect("a machine");
+    ours::run_until(&mut machine, from);
+    let frozen = machine.freeze();
+    let twin = |engine| Cut::Engine(engine).apply(Machine::thaw(&frozen), config);
+    let step = Ticks::new(machine.rate_ticks().into());
+    let mut interpreted = twin(EngineChoice::Interpreter);
+    let mut until = machine.now();
+    for steps in 1..=STEPS {
+        until += step;
+        ours::run_until(&mut interpreted, until);
+        let expected = (interpreted.now(), interpreted.harts()[0].save());
+        for engine in [ours::COMPILED, ours::CRAMPED] {
+            let mut compiled = twin(engine);
+            ours::run_until(&mut compiled, until);
+            let seen = (compiled.now(), compiled.harts()[0].save());
+            assert_eq!(seen, expected, "{name}, {steps} steps after {from}, {engine:?}");
+        }
+    }
+}
+
+#[test]
+fn every_instruction_is_a_place_to_stop() {
+    for (name, level) in
+        [("straddle", Level::Supervisor), ("smc", Level::Machine), ("sv39", Level::Supervisor)]
+    {
+        let config = config(&Guest { name, level, ..PLAIN }, 1, &["HARTS=1".to_owned()]);
+        let (whole, ..) = run(&config, "", &[]);
+        for quarter in 1..4 {
+            let from = Instant::from_ticks(whole.now().ticks() / 4 * quarter);
+            check_each_step(name, &config, from);
+        }
     }
 }
 

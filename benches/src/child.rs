@@ -5,12 +5,13 @@ use std::fs;
 use std::io::{Read, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use stackvm_images::Image;
-use stackvm_machine::{Machine, MachineConfig, Output, Stop};
+use stackvm_machine::engine::EngineChoice;
+use stackvm_machine::{Instant as VirtualInstant, Machine, MachineConfig, Output, Stop};
 use stackvm_tests::qemu::Qemu;
 
 use crate::guest::Boot;
@@ -52,6 +53,8 @@ pub(crate) struct Run {
     pub(crate) kernels: BTreeMap<String, Times>,
     /// Each kernel's checksum as printed, and retired instructions where the system tells.
     pub(crate) checksums: BTreeMap<String, String>,
+    /// What compiling cost, in words, where the system tells.
+    pub(crate) compiled: Option<String>,
     /// Instructions each kernel retired, where the system tells.
     pub(crate) retired: BTreeMap<String, u64>,
 }
@@ -206,6 +209,7 @@ fn mark(
             run.kernels.insert(name.into(), took);
             run.checksums.insert(name.into(), sum.into());
         }
+        ["@compiled", ..] => run.compiled = line.strip_prefix("@compiled ").map(str::to_owned),
         ["@retired", name, count] => {
             run.retired.insert(name.into(), count.parse()?);
         }
@@ -241,6 +245,28 @@ pub(crate) fn cpu_s(pid: u32) -> Result<f64> {
     Ok(ns as f64 / 1e9)
 }
 
+fn clock_ns() -> u64 {
+    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+    START.elapsed().as_nanos() as u64
+}
+
+/// What compiling cost so far, in words.
+fn compiled(machine: &Machine) -> String {
+    let usage = machine.engine_usage();
+    let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+    let ms = |ns: u64| ns as f64 / 1e6;
+    format!(
+        "{} instructions in {} regions took {:.0} ms, {:.2} ms at most; code takes {:.1} MiB, \
+         tables {:.1} MiB",
+        usage.ops,
+        usage.regions,
+        ms(usage.total_ns),
+        ms(usage.longest_ns),
+        mib(usage.code_bytes),
+        mib(usage.table_bytes),
+    )
+}
+
 /// The child side of [`System::stackvm`]: runs a machine as fast as it goes, consoles to stdout.
 pub(crate) fn run_machine(mut args: impl Iterator<Item = String>) -> Result<()> {
     let mut file = || -> Result<Arc<Vec<u8>>> {
@@ -248,14 +274,8 @@ pub(crate) fn run_machine(mut args: impl Iterator<Item = String>) -> Result<()> 
     };
     let (kernel, initrd) = (file()?, file()?);
     let append = args.next().context("a command line")?;
-    let mut machine = Machine::new(&MachineConfig {
-        memory_bytes: MEMORY_MB << 20,
-        kernel: Some(kernel),
-        initrd: Some(initrd),
-        append,
-        consoles: 1,
-        ..MachineConfig::default()
-    })?;
+    let mut machine = Machine::new(&config(kernel, initrd, append))?;
+    machine.set_clock(clock_ns);
     let mut stdout = std::io::stdout().lock();
     let mut started: BTreeMap<String, u64> = BTreeMap::new();
     loop {
@@ -272,6 +292,7 @@ pub(crate) fn run_machine(mut args: impl Iterator<Item = String>) -> Result<()> 
                     ["@end", name, _] => {
                         let count = machine.retired() - started.get(name).copied().unwrap_or(0);
                         writeln!(stdout, "@retired {name} {count}")?;
+                        writeln!(stdout, "@compiled {}", compiled(&machine))?;
                     }
                     _ => {}
                 }
@@ -281,6 +302,56 @@ pub(crate) fn run_machine(mut args: impl Iterator<Item = String>) -> Result<()> 
         }
         match stop {
             Stop::Until | Stop::Outputs => {}
+            other => bail!("the machine stopped: {other:?}"),
+        }
+    }
+}
+
+fn config(kernel: Arc<Vec<u8>>, initrd: Arc<Vec<u8>>, append: String) -> MachineConfig {
+    MachineConfig {
+        memory_bytes: MEMORY_MB << 20,
+        kernel: Some(kernel),
+        initrd: Some(initrd),
+        append,
+        consoles: 1,
+        ..MachineConfig::default()
+    }
+}
+
+/// Runs everything once more, interpreted and compiled, and compares the digests at `stops`
+/// instants and at the end.
+pub(crate) fn compare_engines(boot: &Boot, stops: u64) -> Result<()> {
+    let file = |path: &Path| fs::read(path).map(Arc::new);
+    let config = config(file(&boot.kernel)?, file(&boot.initrd)?, boot.append.clone());
+    let machine = |engine: EngineChoice| -> Result<Machine> {
+        let mut machine = Machine::new(&config)?;
+        machine.set_engine(engine);
+        Ok(machine)
+    };
+    let mut whole = machine(EngineChoice::default())?;
+    run_to(&mut whole, VirtualInstant::MAX)?;
+    let piece = whole.now().ticks() / stops;
+    drop(whole);
+    let mut compiled = machine(EngineChoice::default())?;
+    let mut interpreted = machine(EngineChoice::Interpreter)?;
+    let instants = (1..=stops).map(|nth| VirtualInstant::from_ticks(piece * nth));
+    for until in instants.chain([VirtualInstant::MAX]) {
+        run_to(&mut compiled, until)?;
+        run_to(&mut interpreted, until)?;
+        let (a, b) = (compiled.digest(), interpreted.digest());
+        ensure!(a == b, "at {} compiled code came to {a}, interpreted to {b}", compiled.now());
+    }
+    let last = compiled.digest();
+    println!("interpreted and compiled: the same digest {stops} times, and at the end {last}\n");
+    Ok(())
+}
+
+/// Runs to an instant or until the guest switches off.
+fn run_to(machine: &mut Machine, until: VirtualInstant) -> Result<()> {
+    loop {
+        match machine.run(until) {
+            Stop::Until | Stop::PowerOff { .. } => return Ok(()),
+            Stop::Outputs => drop(machine.take_outputs()),
             other => bail!("the machine stopped: {other:?}"),
         }
     }

@@ -24,6 +24,8 @@ use anyhow::{Context, Result, bail};
 use crate::child::System;
 use crate::guest::{Guest, KERNELS};
 
+/// Instants at which the engines' digests are compared.
+const ENGINE_STOPS: u64 = 20;
 /// Interleaved runs of each system.
 const RUNS: usize = 5;
 
@@ -88,6 +90,7 @@ fn all(runs: usize) -> Result<()> {
     }
     table.print_kernels(&ours, &qemu)?;
     table.print_boot(&ours, &qemu);
+    child::compare_engines(&guest.kernels(), ENGINE_STOPS)?;
     idle::print(&guest)?;
     fork::print(&guest)?;
     start::print(start::RUNS_MIN)?;

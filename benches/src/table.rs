@@ -13,6 +13,7 @@ pub(crate) struct Table {
     kernels: BTreeMap<(String, String), Vec<Times>>,
     checksums: BTreeMap<String, String>,
     retired: BTreeMap<String, u64>,
+    compiled: Option<String>,
     boots: BTreeMap<String, Vec<Times>>,
     peaks: BTreeMap<String, Vec<f64>>,
     native: BTreeMap<String, Vec<f64>>,
@@ -28,6 +29,7 @@ impl Table {
             assert_eq!(first, sum, "{name} computes something else under {}", system.name);
         }
         self.retired.extend(run.retired.clone());
+        self.compiled = run.compiled.clone().or(self.compiled.take());
     }
 
     /// Adds a run to the prompt.
@@ -74,6 +76,9 @@ impl Table {
             "\ngeometric mean of the ratios: {:.2}\n",
             product.powf(1.0 / KERNELS.len() as f64)
         );
+        if let Some(compiled) = &self.compiled {
+            println!("compiling, in one run of all of them: {compiled}\n");
+        }
         Ok(())
     }
 

@@ -3,7 +3,7 @@
 
 use std::io;
 
-use stackvm_riscv::native::{Compiled, Compiler, EntryTable, Full, Region, Source, Start};
+use stackvm_riscv::native::{Compiled, Compiler, EntryTable, Full, Region, Source, Start, Usage};
 
 use crate::asm::Asm;
 use crate::emit::{self, Emitted, Features, Setting};
@@ -29,6 +29,8 @@ pub(crate) struct X86 {
     /// Tables in use; the first is the one without entries.
     tables_used: usize,
     features: Features,
+    /// Regions and ops; the rest is filled in when it is asked for.
+    usage: Usage,
     /// What is compiled and where its counter is, if that is wanted.
     profile: Vec<(Region, *const u64)>,
 }
@@ -51,6 +53,7 @@ impl X86 {
             code_used: stub_bytes,
             tables_used: 0,
             features: Features::of_host(),
+            usage: Usage::default(),
             profile: Vec::new(),
         };
         compiler.add_table();
@@ -124,6 +127,8 @@ unsafe impl Compiler for X86 {
                 .push((Region { page: source.number, ops, address, code, steps: 0 }, counter));
         }
         let ranges = segments.iter().map(|segment| (segment.offset, segment.end)).collect();
+        self.usage.regions += 1;
+        self.usage.ops += segments.iter().map(|segment| segment.ops.len() as u64).sum::<u64>();
         Ok(Compiled { entries, ranges })
     }
 
@@ -141,6 +146,14 @@ unsafe impl Compiler for X86 {
             Region { steps: unsafe { **counter }, ..region.clone() }
         };
         self.profile.iter().map(counted).collect()
+    }
+
+    fn usage(&self) -> Usage {
+        Usage {
+            code_bytes: self.code_used as u64,
+            table_bytes: (self.tables_used * size_of::<EntryTable>()) as u64,
+            ..self.usage
+        }
     }
 }
 

@@ -4,7 +4,7 @@
 use std::sync::OnceLock;
 
 pub use stackvm_jit::{Limits as EngineLimits, Profile};
-pub use stackvm_riscv::native::{Op, Region};
+pub use stackvm_riscv::native::{Op, Region, Usage};
 
 use crate::machine::Machine;
 
@@ -65,6 +65,17 @@ impl Machine {
     /// What is compiled, if [`EngineLimits::profile`] says so.
     pub fn compiled(&self) -> Vec<Region> {
         self.engine.regions()
+    }
+
+    /// What compiling cost the host since code was last given back.
+    pub fn engine_usage(&self) -> Usage {
+        self.engine.usage()
+    }
+
+    /// Gives the host's clock, in nanoseconds, by which [`Usage`] says how long compiling takes;
+    /// nothing else looks at it.
+    pub fn set_clock(&mut self, clock: fn() -> u64) {
+        self.engine.set_clock(clock);
     }
 
     /// Gives memory back to the host that only makes the guest faster: compiled code.

@@ -12,7 +12,7 @@ use crate::blocks::{Blocks, CodePage};
 use crate::bus::{Bus, PAGE_BYTES, RamPage};
 use crate::hart::{Hart, RESERVATION_LINE_BYTES};
 use crate::mmu::{pte, ram_page};
-use crate::native::{Compiler, EntryTable, Region, Source};
+use crate::native::{Compiler, EntryTable, Region, Source, Usage};
 use crate::tlb::{Evicted, Place, Tlb};
 
 /// Why a page is watched. Only pages without a watch have entries for writing in a TLB.
@@ -60,6 +60,9 @@ pub struct Engine {
     pub(crate) compiler: Option<Box<dyn Compiler>>,
     make_compiler: Option<MakeCompiler>,
     no_compiler: Option<String>,
+    clock: Option<fn() -> u64>,
+    /// How long compiling took, all together and at most.
+    compiling_ns: (u64, u64),
     flags: Vec<u8>,
     /// For each page that is cached, where the TLBs have it: a hart, counted from 1, and a
     /// [`Place`], or [`MANY_PLACES`].
@@ -96,6 +99,8 @@ impl Engine {
             compiler: None,
             make_compiler: None,
             no_compiler: None,
+            clock: None,
+            compiling_ns: (0, 0),
             flags: vec![0; ram_pages as usize],
             places: vec![0; ram_pages as usize],
             table_stores: vec![0; ram_pages as usize],
@@ -125,12 +130,24 @@ impl Engine {
     pub fn forget_code(&mut self) {
         // Never cleared first: after a fork(2) its memory is also another process's.
         self.compiler = None;
+        self.compiling_ns = (0, 0);
         self.flush_code();
     }
 
     /// What is compiled, if the compiler was made to count.
     pub fn regions(&self) -> Vec<Region> {
         self.compiler.as_ref().map_or_else(Vec::new, |compiler| compiler.regions())
+    }
+
+    /// What compiling cost since code was last given back.
+    pub fn usage(&self) -> Usage {
+        let usage = self.compiler.as_ref().map_or_else(Usage::default, |compiler| compiler.usage());
+        Usage { total_ns: self.compiling_ns.0, longest_ns: self.compiling_ns.1, ..usage }
+    }
+
+    /// Gives the host's clock, in nanoseconds, for [`Engine::usage`] alone.
+    pub fn set_clock(&mut self, clock: fn() -> u64) {
+        self.clock = Some(clock);
     }
 
     /// Takes the reason why nothing is compiled although that was asked for, once it is known.
@@ -337,6 +354,7 @@ impl Engine {
     ) {
         self.ready_compiler();
         let Some(compiler) = &mut self.compiler else { return };
+        let started_ns = self.clock.map(|clock| clock());
         // SAFETY: the caller has the address of a live page that nobody else refers to now.
         let code_page = unsafe { &mut *code };
         let compiled = (|| {
@@ -368,6 +386,11 @@ impl Engine {
             // SAFETY: tables live until `clear`; an offset of a page is half its size in slots.
             unsafe { (&mut *entries)[slot] = entry };
             self.blocks.mark_native(code_page.entry[slot]);
+        }
+        if let (Some(clock), Some(started_ns)) = (self.clock, started_ns) {
+            let took_ns = clock().saturating_sub(started_ns);
+            let (total_ns, longest_ns) = self.compiling_ns;
+            self.compiling_ns = (total_ns + took_ns, longest_ns.max(took_ns));
         }
     }
 

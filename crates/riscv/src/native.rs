@@ -145,6 +145,23 @@ pub struct Region {
     pub steps: u64,
 }
 
+/// What compiling costs the host.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Usage {
+    /// Regions that were compiled, those forgotten meanwhile too.
+    pub regions: u64,
+    /// Guest instructions in them.
+    pub ops: u64,
+    /// Bytes of host code that are kept.
+    pub code_bytes: u64,
+    /// Bytes of tables that are kept.
+    pub table_bytes: u64,
+    /// How long compiling took all together, in nanoseconds of [`crate::Engine::set_clock`]'s.
+    pub total_ns: u64,
+    /// How long one region took at most; the guest stood still meanwhile.
+    pub longest_ns: u64,
+}
+
 /// What a compiler is asked to compile.
 pub struct Source<'a> {
     /// Which page it is.
@@ -204,6 +221,9 @@ pub unsafe trait Compiler {
 
     /// What is compiled, if the compiler was made to count.
     fn regions(&self) -> Vec<Region>;
+
+    /// What it cost so far, but for the time.
+    fn usage(&self) -> Usage;
 }
 
 impl Source<'_> {

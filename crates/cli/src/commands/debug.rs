@@ -1,6 +1,7 @@
 //! `stackvm debug jit`: the hottest compiled code, the guest's beside the host's.
 
 use std::fmt::Write as _;
+use std::sync::LazyLock;
 
 use anyhow::{Context, Result, anyhow};
 use iced_x86::{Decoder, DecoderOptions, Formatter, GasFormatter};
@@ -21,6 +22,7 @@ pub(crate) async fn run(command: Debug) -> Result<u8> {
         let mut machine = Machine::new(&config).context("could not make the machine")?;
         let limits = EngineLimits { profile: Profile::On, ..EngineLimits::DEFAULT };
         machine.set_engine(EngineChoice::Compiler { heat: HEAT, limits });
+        machine.set_clock(clock_ns);
         run_to(&mut machine, &args)?;
         Ok(list(&machine, args.top))
     })
@@ -59,6 +61,15 @@ fn list(machine: &Machine, top: usize) -> String {
         percent(compiled, retired),
         regions.len(),
     );
+    let usage = machine.engine_usage();
+    let _ = writeln!(
+        text,
+        "compiling took {:.1} ms, {:.2} ms at most; code takes {:.1} MiB, tables {:.1} MiB",
+        usage.total_ns as f64 / 1e6,
+        usage.longest_ns as f64 / 1e6,
+        mib(usage.code_bytes),
+        mib(usage.table_bytes),
+    );
     for region in regions.iter().take(top) {
         text.push('\n');
         text.push_str(&describe(region, retired));
@@ -68,6 +79,15 @@ fn list(machine: &Machine, top: usize) -> String {
 
 fn total(regions: &[Region], of: impl Fn(&Region) -> u64) -> u64 {
     regions.iter().map(of).sum()
+}
+
+fn clock_ns() -> u64 {
+    static START: LazyLock<std::time::Instant> = LazyLock::new(std::time::Instant::now);
+    START.elapsed().as_nanos() as u64
+}
+
+fn mib(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1 << 20)
 }
 
 fn percent(part: u64, whole: u64) -> f64 {

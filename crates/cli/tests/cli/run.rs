@@ -209,4 +209,5 @@ fn the_hottest_compiled_code_is_listed() {
     assert!(listing.contains(",%r14"), "{listing}");
     // Without a look at any region, the first line still has the sums.
     assert!(list("0").contains("compiled regions"), "{listing}");
+    assert!(listing.contains("compiling took"), "{listing}");
 }
