@@ -167,6 +167,14 @@ impl Recording {
         );
     }
 
+    /// Nobody wants it: leaves neither a file nor a journal.
+    fn discard(self) -> Result<()> {
+        if self.journal.is_dir() {
+            Journal::open(&self.journal, &casts::owner("record"))?.remove()?;
+        }
+        Ok(())
+    }
+
     /// Nothing is being recorded any more: writes the file.
     pub(crate) async fn finish(self, signals: &mut Signals) -> Result<()> {
         let Recording { file, journal, .. } = self;

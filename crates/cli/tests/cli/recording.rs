@@ -109,6 +109,33 @@ fn the_past_answers_commands() {
 }
 
 #[test]
+fn a_recording_is_kept_only_of_what_fails() {
+    let home = Home::with_tiny();
+    let file = path(&home, "red.vmcast");
+    let record = |script: &str| {
+        home.run(&["record", "tiny", "-o", &file, "--on-fail", "--", "sh", "-c", script])
+    };
+    let left = || {
+        let folder = fs::read_dir(home.path()).expect("the folder");
+        let names = folder.map(|entry| entry.expect("it").file_name().into_string().expect("text"));
+        names.filter(|name| name.starts_with("red.")).collect::<Vec<_>>()
+    };
+    let fine = record("echo fine");
+    assert_eq!((fine.code, fine.out.as_str()), (Some(0), "fine\n"), "{fine:?}");
+    assert_eq!(left(), [""; 0]);
+    let red = record("echo red; exit 7");
+    assert_eq!((red.code, red.out.as_str()), (Some(7), "red\n"), "{red:?}");
+    assert!(red.err.contains("recorded: "), "{red:?}");
+    assert_eq!(left(), ["red.vmcast"]);
+    let log = home.run(&["log", &file]);
+    assert_eq!(log.code, Some(0), "{log:?}");
+    // One that is there is not replaced unasked.
+    assert!(record("exit 7").err.contains("is there already"));
+    let none = home.run(&["record", "tiny", "--on-fail"]);
+    assert_eq!(none.code, Some(2), "{none:?}");
+}
+
+#[test]
 fn the_same_seed_makes_the_same_recording() {
     let home = Home::with_tiny();
     let record = |name: &str, seed: &str| {

@@ -42,6 +42,10 @@ pub(super) async fn script(
         // What is recorded so far stays in the journal.
         signal = signals.next_end() => return Err(Interrupted(signal).into()),
     };
+    if args.on_fail && matches!(result, Ok(0)) {
+        recording.discard()?;
+        return result;
+    }
     // What went wrong with the command matters more.
     let finished = recording.finish(signals).await;
     result.and_then(|code| finished.map(|()| code))
