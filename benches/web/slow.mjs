@@ -50,7 +50,8 @@ export async function measureSlow({ home, owner }) {
   slow.close();
   for (const viewer of viewers) viewer.close();
   await typeLine(owner, "kill %1; wait; clear");
-  await pictureWhere(owner, (rows) => rows.length === 1 && hasPrompt(rows));
+  // Of the job that ended the shell tells before its next prompt.
+  await pictureWhere(owner, (rows) => rows.length <= 2 && hasPrompt(rows));
 }
 
 const EVERY_SECONDS = 10;
