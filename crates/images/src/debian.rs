@@ -220,7 +220,7 @@ fn make(
     write_file(&kernel_path, &mut |out| out.write_all(&kernel.image))?;
     let mut root = base_tree(&files)?;
     add_modules(&mut root, &kernel, &ROOT_MODULES)?;
-    root.directory("root");
+    root.directory("sysroot");
     root.file("init", 0o755, ROOT);
     write_file(&staging.join("initrd"), &mut |out| root.write_to(out))?;
 

@@ -76,7 +76,7 @@ fn each_verb_prints_what_it_found() {
     let home = Home::with_tiny();
     let path = home.path().join("demo.vmcast");
     let file = path.to_str().expect("a plain path");
-    let script = "echo one; echo two > /root/state; echo three >/dev/hvc0; exit 3";
+    let script = "echo one; echo two > /etc/state; echo three >/dev/hvc0; exit 3";
     let recorded =
         home.run(&["record", "tiny", "-o", file, "--seed", "7", "--", "sh", "-c", script]);
     assert_eq!((recorded.code, recorded.out.as_str()), (Some(3), "one\n"), "{recorded:?}");
@@ -103,7 +103,7 @@ fn each_verb_prints_what_it_found() {
     check("grep three FILE --json", 0, GREP_JSON);
     check("when FILE --console three", 0, "0:0 0ns hvc0 three\n");
     check("when FILE --console three --json", 0, GREP_JSON);
-    check("extract FILE /root/state -o -", 0, "two\n");
+    check("extract FILE /etc/state -o -", 0, "two\n");
     let fails = |line: &str, code: i32, words: &[&str]| {
         let ran = run(line);
         assert_eq!((ran.code, ran.out.as_str()), (Some(code), ""), "{line}: {ran:?}");

@@ -12,11 +12,11 @@ until [ -b /dev/vda ] || [ "$looks" -eq 100 ]; do
     looks=$((looks + 1))
     usleep 20000
 done
-if ! mount -t ext4 -o noatime /dev/vda /root; then
+if ! mount -t ext4 -o noatime /dev/vda /sysroot; then
     echo 'The root file system on /dev/vda cannot be mounted; this is a shell.'
     exec setsid -c sh </dev/console >/dev/console 2>&1
 fi
-mount --move /dev /root/dev
-mount --move /proc /root/proc
-mount --move /sys /root/sys
-exec switch_root /root /sbin/init
+mount --move /dev /sysroot/dev
+mount --move /proc /sysroot/proc
+mount --move /sys /sysroot/sys
+exec switch_root /sysroot /sbin/init
