@@ -140,9 +140,12 @@ fn check_each_step(name: &'static str, config: &MachineConfig, from: Instant) {
 
 #[test]
 fn every_instruction_is_a_place_to_stop() {
-    for (name, level) in
-        [("straddle", Level::Supervisor), ("smc", Level::Machine), ("sv39", Level::Supervisor)]
-    {
+    for (name, level) in [
+        ("straddle", Level::Supervisor),
+        ("loops", Level::Supervisor),
+        ("smc", Level::Machine),
+        ("sv39", Level::Supervisor),
+    ] {
         let config = config(&Guest { name, level, ..PLAIN }, 1, &["HARTS=1".to_owned()]);
         let (whole, ..) = run(&config, "", &[]);
         for quarter in 1..4 {
@@ -180,6 +183,11 @@ fn a_guest_changes_its_own_code() {
 #[test]
 fn instructions_are_on_two_pages() {
     check(&Guest { name: "straddle", level: Level::Supervisor, ..PLAIN });
+}
+
+#[test]
+fn loops_over_pages_that_lie_anywhere() {
+    check(&Guest { name: "loops", level: Level::Supervisor, ..PLAIN });
 }
 
 #[test]

@@ -110,6 +110,23 @@ pub(crate) enum Cond {
     GreaterEqual = 13,
 }
 
+impl Cond {
+    /// What holds when it does not.
+    pub(crate) fn inverted(self) -> Cond {
+        match self {
+            Cond::Below => Cond::AboveEqual,
+            Cond::AboveEqual => Cond::Below,
+            Cond::Equal => Cond::NotEqual,
+            Cond::NotEqual => Cond::Equal,
+            Cond::BelowEqual => Cond::Above,
+            Cond::Above => Cond::BelowEqual,
+            Cond::Less => Cond::GreaterEqual,
+            Cond::GreaterEqual => Cond::Less,
+            Cond::Overflow | Cond::Sign | Cond::Parity => unreachable!("{self:?} is of no branch"),
+        }
+    }
+}
+
 /// What is loaded, and how it fills a register.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Extend {

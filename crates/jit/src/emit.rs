@@ -9,6 +9,7 @@
 mod access;
 mod float;
 mod integer;
+mod window;
 
 use std::collections::BTreeMap;
 
@@ -18,6 +19,8 @@ use crate::asm::{Alu, Asm, Cond, Label, Mem, Reg, Rm, Width};
 use crate::homes::Homes;
 use crate::region::{self, Segment, Target, target};
 use crate::stubs::{Stubs, emit_fetch_entry, emit_lookup, emit_step, hart, x};
+
+use window::Window;
 
 /// The slot that writes to `x0` go to.
 const DISCARD: u8 = 32;
@@ -110,6 +113,10 @@ enum Cold {
     Behind { at: Label, offset: u16, rest: u8 },
     /// Goes to a target, giving back what the segment has behind the branch.
     Leave { at: Label, to: Target, rest: u8 },
+    /// As that, out of a window, with so many steps of the turn done.
+    LeaveWindow { at: Label, to: Target, done: i32, rest: u8 },
+    /// Does one turn of a loop that cannot be done with a window.
+    Turn { at: Label, segment: Segment },
 }
 
 struct Emitter {
@@ -134,8 +141,20 @@ struct Emitter {
 
 impl Emitter {
     fn segment(&mut self, segment: &Segment, next: Option<u16>) {
-        let steps = segment.ops.len() as u8;
         self.asm.place(self.labels[&segment.offset]);
+        match Window::of(segment, &self.homes) {
+            Some(window) => self.window(segment, &window),
+            None => self.straight(segment),
+        }
+        let last = segment.ops.last().expect("segments are not empty");
+        if !last.code.ends_block() && next != Some(segment.end) {
+            self.go(fall(segment.end));
+        }
+    }
+
+    /// A segment's instructions, once.
+    fn straight(&mut self, segment: &Segment) {
+        let steps = segment.ops.len() as u8;
         let at = self.asm.label();
         self.asm.alu_imm(Alu::Sub, Width::W64, Reg::R14, steps.into());
         self.asm.jump_if(Cond::Sign, at);
@@ -154,10 +173,6 @@ impl Emitter {
                 len => ops = &ops[len..],
             }
         }
-        let last = segment.ops.last().expect("segments are not empty");
-        if !last.code.ends_block() && next != Some(segment.end) {
-            self.go(fall(segment.end));
-        }
     }
 
     fn op(&mut self, op: Op) {
@@ -172,12 +187,7 @@ impl Emitter {
                 self.go(target(&op));
             }
             Jalr => self.jump_register(&op),
-            Beq => self.branch(&op, Cond::Equal),
-            Bne => self.branch(&op, Cond::NotEqual),
-            Blt => self.branch(&op, Cond::Less),
-            Bge => self.branch(&op, Cond::GreaterEqual),
-            Bltu => self.branch(&op, Cond::Below),
-            Bgeu => self.branch(&op, Cond::AboveEqual),
+            Beq | Bne | Blt | Bge | Bltu | Bgeu => self.branch(&op),
             // No cache is ever stale and harts take turns: nothing to order.
             Fence => {}
             _ if self.integer(&op) || self.access(&op) || self.float(&op) => {}
@@ -235,8 +245,8 @@ impl Emitter {
         emit_lookup(&mut self.asm, miss);
     }
 
-    fn branch(&mut self, op: &Op, cond: Cond) {
-        let cond = self.compare(op, cond);
+    fn branch(&mut self, op: &Op) {
+        let cond = self.compare(op);
         let to = target(op);
         match to {
             Target::Inside(offset) if op.n == 1 && self.labels.contains_key(&offset) => {
@@ -252,7 +262,8 @@ impl Emitter {
     }
 
     /// Compares the sources of a branch; returns the condition to ask for.
-    fn compare(&mut self, op: &Op, cond: Cond) -> Cond {
+    fn compare(&mut self, op: &Op) -> Cond {
+        let cond = condition(op.code);
         if op.rs2 == 0 {
             match self.home(op.rs1) {
                 Some(reg) => self.asm.test(Width::W64, reg),
@@ -318,6 +329,17 @@ impl Emitter {
                     self.give_back(rest);
                     self.go(to);
                 }
+                Cold::LeaveWindow { at, to, done, rest } => {
+                    self.asm.place(at);
+                    self.leave_window(done);
+                    self.uncount(rest);
+                    self.go(to);
+                }
+                Cold::Turn { at, segment } => {
+                    self.asm.place(at);
+                    self.straight(&segment);
+                    self.go(fall(segment.end));
+                }
             }
         }
         self.asm.place(self.no_entry);
@@ -339,6 +361,11 @@ impl Emitter {
             return;
         }
         self.asm.alu_imm(Alu::Add, Width::W64, Reg::R14, steps.into());
+        self.uncount(steps);
+    }
+
+    /// Counts steps not done that were counted, if they are counted.
+    fn uncount(&mut self, steps: u8) {
         if let Some(counter) = self.setting.counter {
             self.asm.add_at(counter, -i32::from(steps));
         }
@@ -437,6 +464,19 @@ impl Emitter {
             None if index == DISCARD => {}
             None => self.asm.store(8, x(index), from),
         }
+    }
+}
+
+/// When a branch goes to its target.
+fn condition(code: Code) -> Cond {
+    match code {
+        Code::Beq => Cond::Equal,
+        Code::Bne => Cond::NotEqual,
+        Code::Blt => Cond::Less,
+        Code::Bge => Cond::GreaterEqual,
+        Code::Bltu => Cond::Below,
+        Code::Bgeu => Cond::AboveEqual,
+        other => unreachable!("{other:?} is no branch"),
     }
 }
 

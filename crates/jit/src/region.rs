@@ -11,7 +11,7 @@ use stackvm_riscv::native::{Code, Op, Source};
 const PAGE_BYTES: u16 = 4096;
 
 /// A straight run of instructions.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Segment {
     /// Where it begins in the page.
     pub(crate) offset: u16,

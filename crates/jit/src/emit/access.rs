@@ -20,14 +20,14 @@ pub(super) enum Kind {
 
 /// A load or store of an integer register.
 #[derive(Clone, Copy)]
-struct Access {
-    kind: Kind,
-    bytes: u8,
+pub(super) struct Access {
+    pub(super) kind: Kind,
+    pub(super) bytes: u8,
     extend: Extend,
 }
 
 impl Access {
-    fn of(code: Code) -> Option<Access> {
+    pub(super) fn of(code: Code) -> Option<Access> {
         use Code::*;
         let (kind, bytes, extend) = match code {
             Lb => (Kind::Read, 1, Extend::S8),
@@ -94,8 +94,14 @@ impl Group {
     }
 }
 
+/// A field of the data entry that is at `index`.
+fn data_entry(index: Reg, kind: Kind, field: usize) -> Mem {
+    let table = if kind == Kind::Write { layout::WRITE } else { 0 };
+    Mem::indexed(Reg::R15, index, 0, (table + field) as i32)
+}
+
 /// Whether the emitted code leaves `rcx` alone and goes on behind.
-fn keeps_rcx(code: Code) -> bool {
+pub(super) fn keeps_rcx(code: Code) -> bool {
     use Code::*;
     matches!(
         code,
@@ -145,15 +151,15 @@ impl Emitter {
                 let Some(access) = Access::of(op.code) else { return false };
                 let (slow, back) = self.slow(op);
                 let at = self.translate(op, op.imm, access.bytes, access.kind, slow);
-                self.transfer(op, access, at);
+                self.transfer(op, access, at, Reg::Rdx);
                 self.asm.place(back);
                 true
             }
         }
     }
 
-    /// Loads from, or stores to, memory of the host.
-    fn transfer(&mut self, op: &Op, access: Access, at: Mem) {
+    /// Loads from, or stores to, memory of the host; `scratch` may be used for what is stored.
+    pub(super) fn transfer(&mut self, op: &Op, access: Access, at: Mem, scratch: Reg) {
         match access.kind {
             Kind::Read => {
                 let to = self.result(op.rd);
@@ -161,7 +167,7 @@ impl Emitter {
                 self.put(op.rd, to);
             }
             Kind::Write => {
-                let value = self.get(op.rs2, Reg::Rdx);
+                let value = self.get(op.rs2, scratch);
                 self.asm.store(access.bytes, at, value);
             }
         }
@@ -174,14 +180,7 @@ impl Emitter {
         let (at, back) = (self.asm.label(), self.asm.label());
         let base = self.get(ops[0].rs1, Reg::Rax);
         self.asm.lea(W64, Reg::Rax, Mem::at(base, group.first));
-        let table = if group.kind == Kind::Write { layout::WRITE } else { 0 };
-        let field = |field| Mem::indexed(Reg::R15, Reg::Rcx, 0, (table + field) as i32);
-        self.data_index(Reg::Rax);
-        self.asm.mov(W64, Reg::Rdx, Reg::Rax);
-        self.asm.alu(Alu::Xor, W64, Reg::Rdx, field(layout::TAG));
-        self.asm.alu_imm(Alu::Cmp, W64, Reg::Rdx, 4096 - group.bytes);
-        self.asm.jump_if(Cond::Above, at);
-        self.asm.mov(W64, Reg::Rcx, field(layout::ADDEND));
+        self.look_up_span(Reg::Rcx, group.bytes, group.kind, at);
         let homeless = self.home(ops[0].rs1).is_none();
         if homeless {
             // The host's address of what the register points at.
@@ -190,10 +189,11 @@ impl Emitter {
         for op in &ops[..group.len] {
             match Access::of(op.code) {
                 Some(access) if homeless => {
-                    self.transfer(op, access, Mem::at(Reg::Rcx, op.imm));
+                    self.transfer(op, access, Mem::at(Reg::Rcx, op.imm), Reg::Rdx);
                 }
                 Some(access) => {
-                    self.transfer(op, access, Mem::indexed(Reg::Rcx, base, 0, op.imm));
+                    let at = Mem::indexed(Reg::Rcx, base, 0, op.imm);
+                    self.transfer(op, access, at, Reg::Rdx);
                 }
                 None => self.op(*op),
             }
@@ -203,15 +203,26 @@ impl Emitter {
         group.len
     }
 
-    /// `rcx` is where the entry for the address `va` is among the data entries.
-    fn data_index(&mut self, va: Reg) {
+    /// `to` is what to add to the guest's addresses of so many bytes from the address `rax`; goes
+    /// to `missing` where they are not on one page that the translations know. Uses `rax`.
+    pub(super) fn look_up_span(&mut self, to: Reg, bytes: i32, kind: Kind, missing: Label) {
+        self.data_index(to, Reg::Rax);
+        // The offset in the page, if it is that page: else larger than any.
+        self.asm.alu(Alu::Xor, W64, Reg::Rax, data_entry(to, kind, layout::TAG));
+        self.asm.alu_imm(Alu::Cmp, W64, Reg::Rax, 4096 - bytes);
+        self.asm.jump_if(Cond::Above, missing);
+        self.asm.mov(W64, to, data_entry(to, kind, layout::ADDEND));
+    }
+
+    /// `to` is where the entry for the address `va` is among the data entries.
+    fn data_index(&mut self, to: Reg, va: Reg) {
         if self.setting.features.bmi2 {
-            self.asm.rorx(Reg::Rcx, va, layout::DATA_SHIFT);
+            self.asm.rorx(to, va, layout::DATA_SHIFT);
         } else {
-            self.asm.mov(W32, Reg::Rcx, va);
-            self.asm.shift_imm(Shift::Shr, W32, Reg::Rcx, layout::DATA_SHIFT);
+            self.asm.mov(W32, to, va);
+            self.asm.shift_imm(Shift::Shr, W32, to, layout::DATA_SHIFT);
         }
-        self.asm.alu_imm(Alu::And, W32, Reg::Rcx, layout::DATA_MASK as i32);
+        self.asm.alu_imm(Alu::And, W32, to, layout::DATA_MASK as i32);
     }
 
     /// The memory at `rs1 + imm`, of so many bytes, through the translations; goes to `slow` where
@@ -241,9 +252,8 @@ impl Emitter {
 
     /// `rcx` is what to add to the address `va` for the host's; see [`Emitter::translate`].
     fn look_up(&mut self, va: Reg, bytes: u8, kind: Kind, slow: Label) {
-        let table = if kind == Kind::Write { layout::WRITE } else { 0 };
-        let field = |field| Mem::indexed(Reg::R15, Reg::Rcx, 0, (table + field) as i32);
-        self.data_index(va);
+        let field = |field| data_entry(Reg::Rcx, kind, field);
+        self.data_index(Reg::Rcx, va);
         self.asm.mov(W64, Reg::Rdx, va);
         self.asm.alu_imm(Alu::And, W64, Reg::Rdx, -4096 | (i32::from(bytes) - 1));
         self.asm.alu(Alu::Cmp, W64, Reg::Rdx, field(layout::TAG));
