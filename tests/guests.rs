@@ -143,6 +143,7 @@ fn every_instruction_is_a_place_to_stop() {
     for (name, level) in [
         ("straddle", Level::Supervisor),
         ("loops", Level::Supervisor),
+        ("asid", Level::Supervisor),
         ("smc", Level::Machine),
         ("sv39", Level::Supervisor),
     ] {
@@ -208,6 +209,11 @@ fn pmp_protects() {
 #[test]
 fn paging_needs_no_fence() {
     check(&Guest { name: "sv39", level: Level::Supervisor, ..PLAIN });
+}
+
+#[test]
+fn address_spaces_lie_side_by_side() {
+    check(&Guest { name: "asid", level: Level::Supervisor, ..PLAIN });
 }
 
 #[test]

@@ -34,10 +34,12 @@ pub enum Cut {
 
 /// Every block compiled before it runs, region by region of ordinary size.
 pub const COMPILED: EngineChoice =
-    EngineChoice::Compiler { heat: 1, limits: EngineLimits::DEFAULT };
-/// Regions of a few instructions, in so little memory that all is forgotten again and again.
+    EngineChoice::compiler(1, EngineLimits::DEFAULT);
+/// Regions of a few instructions, in so little memory that all is forgotten again and again, and a
+/// handful of translations.
 pub const CRAMPED: EngineChoice = EngineChoice::Compiler {
     heat: 2,
+    translations_max: 24,
     limits: EngineLimits {
         code_bytes: 256 << 10,
         pages: 12,

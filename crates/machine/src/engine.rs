@@ -20,14 +20,23 @@ pub enum EngineChoice {
     Compiler {
         /// How often a block runs before it is compiled, at least once.
         heat: u16,
+        /// Translations that are kept of each context of a hart, if less than there is room for.
+        translations_max: usize,
         /// What compiled code may use.
         limits: EngineLimits,
     },
 }
 
+impl EngineChoice {
+    /// Hot code is compiled, and as many translations kept as there is room for.
+    pub const fn compiler(heat: u16, limits: EngineLimits) -> EngineChoice {
+        EngineChoice::Compiler { heat, translations_max: usize::MAX, limits }
+    }
+}
+
 impl Default for EngineChoice {
     fn default() -> EngineChoice {
-        EngineChoice::Compiler { heat: HEAT, limits: EngineLimits::DEFAULT }
+        EngineChoice::compiler(HEAT, EngineLimits::DEFAULT)
     }
 }
 
@@ -49,8 +58,12 @@ impl Machine {
     /// Changes the engine, at any instant.
     pub fn set_engine(&mut self, choice: EngineChoice) {
         match choice {
-            EngineChoice::Interpreter => self.engine.interpret(),
-            EngineChoice::Compiler { heat, limits } => {
+            EngineChoice::Interpreter => {
+                self.engine.interpret();
+                self.engine.limit_translations(usize::MAX);
+            }
+            EngineChoice::Compiler { heat, translations_max, limits } => {
+                self.engine.limit_translations(translations_max);
                 self.engine.compile_with(Box::new(move || stackvm_jit::compiler(limits)), heat);
             }
         }

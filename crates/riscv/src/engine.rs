@@ -118,6 +118,11 @@ impl Engine {
         self.blocks.heat = i32::from(heat.max(1));
     }
 
+    /// Keeps at most so many translations of each of a hart's contexts.
+    pub fn limit_translations(&mut self, entries_max: usize) {
+        self.tlbs.iter_mut().for_each(|tlb| tlb.limit(entries_max));
+    }
+
     /// Goes on with the interpreter alone.
     pub fn interpret(&mut self) {
         self.make_compiler = None;

@@ -69,6 +69,8 @@ pub(crate) struct Tables {
     filled: [u16; FILLED_MAX],
     /// How many; more than there is room for if they are not few.
     filled_count: usize,
+    /// Most entries filled before all are forgotten.
+    entries_max: usize,
 }
 
 /// Entries that are flushed one by one; if more were filled, all are.
@@ -97,6 +99,8 @@ pub(crate) struct Tlb {
     tables: [*mut Tables; CONTEXTS],
     /// Whose turn it is to make room.
     victim: usize,
+    /// See [`Tlb::limit`].
+    entries_max: usize,
 }
 
 /// Which data entries: those at one place of the tables of one context of one space.
@@ -119,7 +123,16 @@ impl Tlb {
             current: 0,
             tables: [std::ptr::null_mut(); CONTEXTS],
             victim: 0,
+            entries_max: usize::MAX,
         }
+    }
+
+    /// Keeps at most so many translations of a context, at least one; tests do with few.
+    pub(crate) fn limit(&mut self, entries_max: usize) {
+        self.entries_max = entries_max.max(1);
+        self.flush();
+        let max = self.entries_max;
+        self.all().for_each(|tables| tables.entries_max = max);
     }
 
     pub(crate) fn tables(&mut self, context: Context) -> &mut Tables {
@@ -134,7 +147,8 @@ impl Tlb {
     #[cold]
     fn make_tables(&mut self, context: Context) -> *mut Tables {
         let tables = &mut self.spaces[self.current].contexts[context as usize];
-        let tables: *mut Tables = &raw mut **tables.get_or_insert_with(Tables::new);
+        let max = self.entries_max;
+        let tables: *mut Tables = &raw mut **tables.get_or_insert_with(|| Tables::new(max));
         self.tables[context as usize] = tables;
         tables
     }
@@ -222,12 +236,13 @@ const _: () = assert!(DATA_ENTRIES.is_multiple_of(TABLE_ENTRIES));
 const _: () = assert!(SPACES_MAX * CONTEXTS * DATA_ENTRIES <= 1 << 24);
 
 impl Tables {
-    fn new() -> Box<Tables> {
+    fn new(entries_max: usize) -> Box<Tables> {
         // SAFETY: all fields are numbers, addresses that may be null, and arrays of these.
         let mut tables = unsafe { Box::<Tables>::new_zeroed().assume_init() };
         tables.read[0].tag = no_tag(0);
         tables.write[0].tag = no_tag(0);
         tables.fetch[0].tag = no_tag(0);
+        tables.entries_max = entries_max;
         tables
     }
 
@@ -272,6 +287,9 @@ impl Tables {
     }
 
     fn note_filled(&mut self, at: usize) {
+        if self.filled_count >= self.entries_max {
+            self.flush();
+        }
         if let Some(filled) = self.filled.get_mut(self.filled_count) {
             *filled = at as u16;
         }

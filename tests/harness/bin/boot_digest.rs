@@ -18,7 +18,7 @@ fn main() {
     let mut machine = Machine::new(&config).expect("a machine");
     let engine = match heat {
         0 => EngineChoice::Interpreter,
-        heat => EngineChoice::Compiler { heat, limits: EngineLimits::DEFAULT },
+        heat => EngineChoice::compiler(heat, EngineLimits::DEFAULT),
     };
     machine.set_engine(engine);
     let started = HostInstant::now();

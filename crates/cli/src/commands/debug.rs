@@ -21,7 +21,7 @@ pub(crate) async fn run(command: Debug) -> Result<u8> {
     let listing = super::blocking(move || {
         let mut machine = Machine::new(&config).context("could not make the machine")?;
         let limits = EngineLimits { profile: Profile::On, ..EngineLimits::DEFAULT };
-        machine.set_engine(EngineChoice::Compiler { heat: HEAT, limits });
+        machine.set_engine(EngineChoice::compiler(HEAT, limits));
         machine.set_clock(clock_ns);
         run_to(&mut machine, &args)?;
         Ok(list(&machine, args.top))

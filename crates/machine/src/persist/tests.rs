@@ -346,7 +346,7 @@ fn a_machine_without_a_compiler_computes_the_same() {
     usual.run(until);
     let (_, mut machine) = busy(2);
     let limits = EngineLimits { code_bytes: 0, ..EngineLimits::DEFAULT };
-    machine.set_engine(EngineChoice::Compiler { heat: 1, limits });
+    machine.set_engine(EngineChoice::compiler(1, limits));
     machine.run(until);
     let reason = machine.take_no_compiler().expect("it was asked for");
     assert!(!reason.is_empty() && machine.take_no_compiler().is_none());
@@ -360,7 +360,7 @@ fn compiled_code_may_be_forgotten_at_any_time() {
     let limits = EngineLimits { profile: Profile::On, ..EngineLimits::DEFAULT };
     let (_, mut whole) = busy(2);
     let (_, mut machine) = busy(2);
-    machine.set_engine(EngineChoice::Compiler { heat: 1, limits });
+    machine.set_engine(EngineChoice::compiler(1, limits));
     let mut compiled = 0;
     for n in 1..=20 {
         machine.run(Instant::from_ticks(n * 20_000));

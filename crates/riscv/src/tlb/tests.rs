@@ -119,3 +119,17 @@ fn flushing_forgets_few_and_many() {
         }
     }
 }
+
+/// With room for fewer, older ones go; what is there is right.
+#[test]
+fn a_limit_keeps_few() {
+    let mut tlb = Tlb::new();
+    tlb.limit(3);
+    for n in 1..20 {
+        let tables = tlb.tables(Context::User);
+        tables.insert_read(n * PAGE_BYTES, RamPage(n as u32), host(n));
+        assert_eq!(tables.read_pa(n * PAGE_BYTES), Some(RamPage(n as u32).addr()));
+        let known = (1..=n).filter(|page| tables.read_pa(page * PAGE_BYTES).is_some()).count();
+        assert!(known <= 3, "{known} after {n}");
+    }
+}
