@@ -30,6 +30,7 @@ use crate::sandbox::Sandbox;
 
 mod believed;
 mod clients;
+mod code_use;
 mod confine;
 mod drawn;
 mod ending;
@@ -43,6 +44,7 @@ mod start;
 mod typing;
 
 use clients::{CLIENTS_MAX, Client, ClientId};
+use code_use::CodeUse;
 use fork::{Fork, Fresh};
 use typing::Typing;
 
@@ -69,10 +71,6 @@ pub fn lab_main(folder: &Path, sandbox: Sandbox) -> ExitCode {
 
 /// Wall time after which a recording that could not be written is tried again.
 const RETRY_NS: u64 = 1_000_000_000;
-/// Wall time between looks at how much compiled code is used.
-const CODE_LOOK_NS: u64 = 60_000_000_000;
-/// A guest that retired fewer instructions since the last look is idle.
-const CODE_IDLE_STEPS: u64 = 20_000_000;
 
 /// Who runs a command.
 #[derive(Clone, Copy, Debug)]
@@ -101,8 +99,7 @@ struct Process {
     /// Who waits for the agent to have done something.
     controls: BTreeMap<u64, (ClientId, Tag)>,
     control_count: u64,
-    /// When the use of compiled code was looked at last, and what had retired by then.
-    code_used: (u64, u64),
+    code_use: CodeUse,
     /// Who typed what, so that nothing is typed twice.
     typing: Typing,
     state: State,
@@ -135,7 +132,7 @@ impl Process {
             self.fork_when_quiet();
             let step = self.step();
             self.tend_engine();
-            let due = self.lab.tend(self.wall_ns());
+            let due = self.lab.tend(self.wall_ns()).into_iter().chain(self.code_use.due()).min();
             if let Some(reason) = self.hand_out() {
                 break reason;
             }
@@ -192,15 +189,9 @@ impl Process {
         if let Some(reason) = self.lab.machine.take_no_compiler() {
             log(&format!("nothing is compiled, so the guest is slower: {reason}"));
         }
-        let (wall, retired) = (self.wall_ns(), self.lab.machine.retired());
-        let (looked_at, before) = self.code_used;
-        if wall.saturating_sub(looked_at) < CODE_LOOK_NS {
-            return;
-        }
-        if retired.saturating_sub(before) < CODE_IDLE_STEPS {
+        if self.code_use.is_idle(self.wall_ns(), self.lab.machine.retired()) {
             self.lab.machine.forget_code();
         }
-        self.code_used = (wall, retired);
     }
 
     /// Writes again what a recording could not take, once a second.

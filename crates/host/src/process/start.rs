@@ -12,6 +12,7 @@ use signal_hook::consts::signal::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use stackvm_timeline::journal::JournalError;
 use thiserror::Error;
 
+use super::code_use::CodeUse;
 use super::confine::confine;
 use super::fork::Fresh;
 use super::make::{self, Made};
@@ -121,7 +122,7 @@ pub(super) fn start(folder: &Path, sandbox: Sandbox) -> Result<Process, StartErr
         attended: false,
         clock_is_late,
         retry_wall_ns: 0,
-        code_used: (0, 0),
+        code_use: CodeUse::default(),
         forks: Vec::new(),
         twins: Vec::new(),
         fresh,
