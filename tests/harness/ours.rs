@@ -33,8 +33,7 @@ pub enum Cut {
 }
 
 /// Every block compiled before it runs, region by region of ordinary size.
-pub const COMPILED: EngineChoice =
-    EngineChoice::compiler(1, EngineLimits::DEFAULT);
+pub const COMPILED: EngineChoice = EngineChoice::compiler(1, EngineLimits::DEFAULT);
 /// Regions of a few instructions, in so little memory that all is forgotten again and again, and a
 /// handful of translations.
 pub const CRAMPED: EngineChoice = EngineChoice::Compiler {

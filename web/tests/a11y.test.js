@@ -163,6 +163,10 @@ check("a search that finds nothing", async (page) => {
   await page.getByRole("button", { name: "Show all machines" }).waitFor();
 });
 
+check("the machine's past", async (page) => {
+  await page.goto(`${machineUrl}?t=0`);
+  await page.locator('[aria-label="The terminal then"][aria-busy="false"]').waitFor();
+});
 check("the machine", async (page) => {
   await atMachine(page);
 });
@@ -276,7 +280,7 @@ test("F6 leaves the terminal and goes around, and Shift-F6 goes back", async () 
   await page.locator('section[aria-label="Terminal"] textarea').focus();
   const around = async (key) => {
     const seen = [];
-    for (let step = 0; step < 4; step += 1) {
+    for (let step = 0; step < 5; step += 1) {
       await page.keyboard.press(key);
       seen.push(await region(page));
       const ring = await page.evaluate(() => document.activeElement?.matches(":focus-visible"));
@@ -284,8 +288,8 @@ test("F6 leaves the terminal and goes around, and Shift-F6 goes back", async () 
     }
     return seen;
   };
-  assert.deepEqual(await around("F6"), ["Side", "Header", "Consoles", "Terminal"]);
-  assert.deepEqual(await around("Shift+F6"), ["Consoles", "Header", "Side", "Terminal"]);
+  assert.deepEqual(await around("F6"), ["Side", "Timeline", "Header", "Consoles", "Terminal"]);
+  assert.deepEqual(await around("Shift+F6"), ["Consoles", "Header", "Timeline", "Side", "Terminal"]);
 });
 
 test("Tab is the machine's in the terminal, and the page's elsewhere", async () => {

@@ -259,3 +259,65 @@ test("links say what they allow and when they end", async () => {
   assert.equal(endWords(1, 2), "has ended");
   assert.match(embedSnippet('http://h/embed/a#b"><script>'), /^<iframe src="[^"<]*"/);
 });
+
+test("the strip folds idle time, and finds instants again", async () => {
+  const { Tape } = await load("past/tape.ts");
+  const s = 1e9;
+  const bin = (at, output_bytes, typed_bytes = 0) => ({
+    at_ns: at * s,
+    output_bytes,
+    typed_bytes,
+    typist: null,
+  });
+  const view = (bins, end = 3600) => ({
+    begin_ns: 0,
+    end_ns: end * s,
+    step_ns: s,
+    bins,
+    typists: [],
+  });
+  const busy = view([bin(0, 10), bin(5, 1000), bin(1800, 10, 4), bin(3590, 10)]);
+  const tape = new Tape(busy);
+  // Half an hour in which nothing happened takes no more room than a few seconds.
+  assert.equal(tape.folds.length, 2);
+  for (const { from, to } of tape.folds) assert.ok(to - from <= 0.031, `${from} to ${to}`);
+  for (const at of [0, 3, 5.5, 700, 1799.5, 1801, 2000, 3590, 3600]) {
+    const place = tape.place(at * s);
+    assert.ok(place >= 0 && place <= 1, `${at} is at ${place}`);
+    assert.ok(Math.abs(tape.at(place) - at * s) <= 2e6, `${at}, found ${tape.at(place)}`);
+  }
+  const places = [0, 3, 700, 1801, 3590].map((at) => tape.place(at * s));
+  assert.deepEqual(places, places.toSorted((a, b) => a - b));
+  assert.equal(tape.place(-1), 0);
+  assert.equal(tape.place(9999 * s), 1);
+
+  const bars = tape.bars(busy, ({ output_bytes }) => output_bytes);
+  assert.deepEqual(
+    bars.map(({ height }) => height === 1),
+    [false, true, false, false],
+  );
+  assert.equal(tape.bars(busy, ({ typed_bytes }) => typed_bytes).length, 1);
+
+  // Nothing but idle time is one fold; no time at all is a place.
+  assert.equal(new Tape(view([])).folds.length, 1);
+  assert.equal(new Tape(view([])).at(0.5), 1800 * s);
+  assert.equal(new Tape(view([], 0)).at(0.5), 0);
+  assert.equal(new Tape(view([bin(0, 1)], 4)).folds.length, 0);
+});
+
+test("an address leads to an instant", async () => {
+  const { instantOf, machinePath } = await load("router.ts");
+  check(
+    (query) => instantOf(new URL(`http://localhost/m/a${query}`)),
+    [
+      ["", null],
+      ["?t=83.5", 83.5e9],
+      ["?t=0", 0],
+      ["?t=3.811430528", 3811430528],
+      ["?t=-1", null],
+      ["?t=1e9", null],
+      ["?t=123456789012", null],
+    ],
+  );
+  assert.equal(machinePath("a", null, "83.5"), "/m/a?t=83.5");
+});

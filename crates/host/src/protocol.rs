@@ -254,6 +254,8 @@ pub enum RecordingAction {
     Resume,
     /// End the recording: answered when the journal is complete and another process may open it.
     End,
+    /// Write what terminals showed so far, for others to read.
+    Flush,
 }
 
 /// What a forked machine is.

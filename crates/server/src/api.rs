@@ -24,6 +24,7 @@ pub(crate) mod live;
 pub(crate) mod machines;
 pub(crate) mod markers;
 pub(crate) mod openapi;
+pub(crate) mod past;
 pub(crate) mod power;
 pub(crate) mod reach;
 pub(crate) mod session;
@@ -41,6 +42,9 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/info", get(power::info))
         .route("/markers", get(markers::list).post(markers::create))
         .route("/markers/{index}/branch", post(markers::branch))
+        .route("/timeline", get(past::timeline))
+        .route("/picture", get(past::picture))
+        .route("/branch", post(past::branch))
         .route("/shares", get(shares::list).post(shares::create))
         .route("/live", get(live::serve));
     let api = Router::new()

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use std::{fs, io};
 
 use stackvm_host::machines::{
@@ -15,14 +15,15 @@ use stackvm_host::machines::{
     Status, StopHow, Stopped, Trashed, check_name, names,
 };
 use stackvm_host::prompt;
-use stackvm_host::protocol::{Command, RecordingAction};
 use stackvm_host::sandbox::Sandbox;
 use stackvm_images::{BuildOptions, Cancel, ImageStore, Phase, ensure};
+use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
-use crate::api::types::MarkerView;
 use crate::problem::{Kind, Problem, fault};
 use crate::rooms::{Fault, Progress};
+
+mod past;
 
 /// Names of the machines that this server has started.
 const OURS_FILE: &str = "server-machines.json";
@@ -38,6 +39,8 @@ pub(crate) struct Fleet {
     data_dir: PathBuf,
     mirror: Option<String>,
     inner: Arc<Mutex<Inner>>,
+    /// Turns at reading the past.
+    readers: Arc<Semaphore>,
 }
 
 #[derive(Default)]
@@ -45,6 +48,8 @@ struct Inner {
     /// Those that are being made, by the name of the folder that they will have.
     coming: BTreeMap<String, MachineSpec>,
     ours: BTreeSet<String>,
+    /// When a machine last wrote what it showed, for somebody to look at.
+    written: BTreeMap<String, Instant>,
 }
 
 /// What a new machine should be.
@@ -99,9 +104,9 @@ impl Fleet {
         let ours = fs::read(data_dir.join(OURS_FILE)).unwrap_or_default();
         // A file that is none is as good as no file: machines are found in their folders.
         let ours = serde_json::from_slice(&ours).unwrap_or_default();
-        let inner = Inner { coming: BTreeMap::new(), ours };
-        let inner = Arc::new(Mutex::new(inner));
-        Ok(Fleet { machines, data_dir: data_dir.to_owned(), mirror, inner })
+        let inner = Arc::new(Mutex::new(Inner { ours, ..Inner::default() }));
+        let readers = Arc::new(Semaphore::new(past::READERS_MAX));
+        Ok(Fleet { machines, data_dir: data_dir.to_owned(), mirror, inner, readers })
     }
 
     /// All that are kept or run, and those that are being made.
@@ -136,19 +141,6 @@ impl Fleet {
             label: wish.name.clone().filter(|name| *name != id),
             ..MachineSpec::new(&id, source)
         };
-        self.hold(spec)
-    }
-
-    /// Takes a name for a machine that goes on from a named instant of another.
-    pub(crate) async fn reserve_branch(&self, id: &str, marker: u32) -> Result<Reserved, Problem> {
-        let name = self.free_folder(None).await?;
-        let spec = self.with(id, move |machines, id| {
-            let markers = machines.markers(id)?;
-            let marker = markers.get(marker as usize);
-            marker.map(|marker| machines.branch_spec(id, marker.at, &name)).transpose()
-        });
-        let spec = spec.await?.ok_or_else(|| Problem::not_found("marker of this number"))?;
-        self.check_room(spec.memory_bytes).await?;
         self.hold(spec)
     }
 
@@ -280,40 +272,6 @@ impl Fleet {
         self.blocking(|machines| machines.empty_trash(TRASH_TIME)).await?;
         let after = names(self.trashed().await?);
         Ok(before.difference(&after).cloned().collect())
-    }
-
-    /// The instants of a machine that have names.
-    pub(crate) async fn markers(&self, id: &str) -> Result<Vec<MarkerView>, Problem> {
-        let markers = self.with(id, |machines, id| machines.markers(id)).await?;
-        let view = |(index, marker): (u32, stackvm_host::machines::Marker)| MarkerView {
-            index,
-            name: marker.name,
-            author: marker.author,
-            at_ns: marker.at.ns(),
-        };
-        Ok((0..).zip(markers).map(view).collect())
-    }
-
-    /// How far a machine has come, in nanoseconds, as its recording says; `None` without one.
-    pub(crate) async fn reached_ns(&self, id: &str) -> Result<Option<u64>, Problem> {
-        if self.lock().coming.contains_key(id) {
-            return Ok(None);
-        }
-        let reached = self.with(id, |machines, id| machines.reached(id)).await?;
-        Ok(reached.map(|instant| instant.ns()))
-    }
-
-    /// Gives the present instant of a running machine a name.
-    pub(crate) async fn mark(&self, id: &str, author: String, name: String) -> Result<(), Problem> {
-        let journal = self.data_dir.join("machines").join(id).join("journal");
-        self.with(id, move |machines, id| {
-            let mut lab = machines.connect(id)?;
-            lab.call(Command::Name { name: author })?;
-            let action = RecordingAction::Mark { name };
-            lab.call(Command::Recording { journal, action })?;
-            Ok(())
-        })
-        .await
     }
 
     /// The images that there are, with what they are made of.

@@ -36,6 +36,7 @@ use stackvm_catalog::Catalog;
 use stackvm_catalog::ids::{SessionId, ShareId};
 use stackvm_host::machines::{Machines, MachinesError};
 use stackvm_host::protocol::{Command, Reply};
+use stackvm_machine::ConsoleId;
 use thiserror::Error;
 use tokio::sync::{Notify, broadcast};
 use tokio::task::AbortHandle;
@@ -237,6 +238,14 @@ impl Rooms {
     pub(crate) fn screen(&self, machine: &str) -> Vec<String> {
         let now = Instant::now();
         self.room(machine).map_or(Vec::new(), |room| room.with(|inner| inner.text.read(now)))
+    }
+
+    /// The terminal that pages know by this index.
+    pub(crate) fn console(&self, machine: &str, index: u8) -> Option<ConsoleId> {
+        let known = self.room(machine).and_then(|room| {
+            room.look(|inner| inner.consoles.get(usize::from(index)).map(|console| console.id))
+        });
+        known.or_else(|| condition::likely_consoles().get(usize::from(index)).copied())
     }
 
     /// How it is: from its lab if one runs, else from what was told, else off or saved.

@@ -21,6 +21,8 @@ mod input;
 mod machines;
 #[path = "api/network.rs"]
 mod network;
+#[path = "api/past.rs"]
+mod past;
 #[path = "api/rights.rs"]
 mod rights;
 #[path = "api/sessions.rs"]
@@ -38,7 +40,7 @@ use stackvm_host::sandbox::Sandbox;
 /// A test gets a server with an empty data directory.
 type Test = fn(Site);
 
-const TESTS: [(&str, Test); 40] = [
+const TESTS: [(&str, Test); 42] = [
     ("wrong_input_is_named", input::wrong_input_is_named),
     ("no_field_is_taken_on_trust", fields::no_field_is_taken_on_trust),
     ("a_full_disk_is_said_and_cured", full::a_full_disk_is_said_and_cured),
@@ -72,6 +74,8 @@ const TESTS: [(&str, Test); 40] = [
     ("many_are_searched_soon", machines::many_are_searched_soon),
     ("a_machine_is_switched", machines::switched),
     ("instants_have_names_and_futures", machines::instants_have_names_and_futures),
+    ("the_past_is_shown_to_those_who_may_see_it", past::it_is_shown_to_those_who_may_see_it),
+    ("any_instant_has_futures", past::any_instant_has_futures),
     ("what_cannot_be_made_says_why", machines::what_cannot_be_made_says_why),
     ("the_home_page_hears_of_changes", machines::the_home_page_hears_of_changes),
     ("pages_of_others_are_refused", network::pages_of_others_are_refused),

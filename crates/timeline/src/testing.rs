@@ -13,6 +13,7 @@ use crate::header::{Content, Header, Sources};
 use crate::journal::Journal;
 use crate::keyframe::{Keyframe, WrittenBlocks};
 use crate::log::UNIT_TICKS;
+use crate::screen::Derived;
 
 /// Numbers that are the same in every run.
 pub(crate) struct Random(u64);
@@ -93,7 +94,7 @@ pub(crate) fn keyframe(pack: &Path, branch: BranchId, at: Instant, content: u8) 
     let mut writer = PackWriter::new(File::create(pack).expect("create"));
     let mut blob = |bytes: &[u8]| tree::write_blob(bytes, &NoChunks, &mut writer).expect("write");
     let state = blob(&[content; 5000]);
-    let derived = blob(b"nothing was shown");
+    let derived = blob(&postcard::to_stdvec(&Derived::default()).expect("plain data"));
     let written = blob(&[1]);
     let mut ram = vec![0; 2 << 20];
     ram[12 << 12..][..4096].fill(content);

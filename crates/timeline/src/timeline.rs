@@ -3,6 +3,7 @@
 mod blocks;
 mod check;
 mod find;
+mod picture;
 #[cfg(test)]
 mod tests;
 
@@ -20,6 +21,8 @@ use crate::header::Header;
 use crate::keyframe::Keyframe;
 use crate::note::Note;
 use crate::track::TrackItem;
+
+pub use picture::{Activity, BINS_MAX, Bin};
 
 pub(crate) use blocks::{Piece, TrackPart, scan_log};
 #[cfg(unix)]

@@ -147,6 +147,11 @@ pub fn block_bytes(header: &[u8; BLOCK_HEADER_BYTES]) -> Result<usize, String> {
     Ok(bytes)
 }
 
+/// When the first item of the block with this header was written.
+pub(crate) fn block_begins(header: &[u8; BLOCK_HEADER_BYTES]) -> Instant {
+    Instant::from_ticks(u64::from_le_bytes(header[16..24].try_into().expect("8 bytes")))
+}
+
 /// The items of a block, whose header is the first part of `bytes`.
 ///
 /// # Errors
@@ -160,7 +165,7 @@ pub fn read_block(bytes: &[u8]) -> Result<Vec<TrackItem>, LogError> {
     if payload.len() != length || crc32fast::hash(&bytes[8..]) != crc {
         return Err(fail("the checksum of a block is wrong"));
     }
-    let mut at = u64::from_le_bytes(header[16..24].try_into().expect("8 bytes"));
+    let mut at = block_begins(header).ticks();
     let mut reader = Reader::new(payload);
     let mut items = Vec::new();
     while reader.rest() > 0 {

@@ -24,6 +24,7 @@ export type MachineView = {
   role: Role;
   rights: Right[];
   people: PersonView[];
+  branch_of: BranchOf | null;
   screen: string[];
 };
 export type NewMachine = { image: string; name?: string; memory_mib?: number };
@@ -45,6 +46,21 @@ export type InfoView = {
   digest_instant_ns: number | null;
 };
 export type MarkerView = { index: number; name: string; author: string; at_ns: number };
+export type TimelineView = {
+  begin_ns: number;
+  end_ns: number;
+  step_ns: number;
+  bins: BinView[];
+  typists: string[];
+};
+export type BinView = {
+  at_ns: number;
+  output_bytes: number;
+  typed_bytes: number;
+  typist: number | null;
+};
+export type PictureView = { at_ns: number; columns: number; rows: number; draw: string };
+export type BranchOf = { id: string; at_ns: number };
 export type Past = "from_now" | "all";
 export type ShareView = {
   id: string;

@@ -21,6 +21,11 @@ class Tab {
     this.#read();
   }
 
+  /** Changes the address of the page that is here already. */
+  show(path: string): void {
+    if (path !== location.pathname + location.search) history.replaceState(null, "", path);
+  }
+
   /** Takes the secret out of the address: it must not stay where it is seen, kept or copied. */
   forgetSecret(): void {
     history.replaceState(null, "", location.pathname + location.search);

@@ -30,8 +30,19 @@ export function placeOf(address: URL): Place {
   }
 }
 
-export function machinePath(id: string, console: number | null = null): string {
+export function machinePath(
+  id: string,
+  console: number | null = null,
+  seconds: string | null = null,
+): string {
+  if (seconds !== null) return `/m/${id}?t=${seconds}`;
   return console === null ? `/m/${id}` : `/m/${id}?console=${console}`;
+}
+
+/** The instant that an address of a machine leads to (`?t=83.5`), in nanoseconds. */
+export function instantOf(address: URL): number | null {
+  const text = address.searchParams.get("t") ?? "";
+  return /^\d{1,8}(\.\d{1,9})?$/.test(text) ? Math.round(Number(text) * 1e9) : null;
 }
 
 function consoleOf(address: URL): number | null {

@@ -1,11 +1,14 @@
-//! A kept machine's past: names of instants, and machines that go on from them. Both only read its
-//! journal, which may grow meanwhile: what is durable counts.
+//! A kept machine's past: what it showed, names of instants, and machines that go on from them. All
+//! only read its journal, which may grow meanwhile: what is durable counts.
 
-use stackvm_machine::Instant;
+use stackvm_machine::{ConsoleId, Instant};
 use stackvm_timeline::note::Words;
+use stackvm_timeline::timeline::Activity;
+pub use stackvm_timeline::timeline::Bin;
 use stackvm_timeline::{BranchId, Timeline};
 
 use super::{JOURNAL_FOLDER, Lifetime, MachineSpec, Machines, MachinesError, StartFrom};
+use crate::protocol::{Command, RecordingAction};
 
 /// A name that somebody gave an instant of a machine.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -18,7 +21,94 @@ pub struct Marker {
     pub at: Instant,
 }
 
+/// When a machine did something, and who typed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Happened {
+    /// When.
+    pub activity: Activity,
+    /// Names, by [`stackvm_timeline::ActorId`].
+    pub actors: Vec<String>,
+}
+
+impl Happened {
+    /// Who typed last in a bin.
+    pub fn typist(&self, bin: &Bin) -> Option<&str> {
+        bin.typist.map(|actor| self.actors.get(usize::from(actor.0)).map_or("", String::as_str))
+    }
+}
+
+/// What a terminal showed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Picture {
+    /// When: the instant nearest to the one asked for.
+    pub at: Instant,
+    /// Columns.
+    pub columns: u16,
+    /// Rows.
+    pub rows: u16,
+    /// Control sequences that draw it on an empty terminal of this size, whatever the guest wrote.
+    pub draw: String,
+}
+
+impl MachineSpec {
+    /// The machine that this one was, and until when, if its past begins in another's.
+    pub fn branch_of(&self) -> Option<(String, Instant)> {
+        let StartFrom::Moment { journal, at_ticks } = &self.start else { return None };
+        let id = journal.parent()?.file_name()?.to_str()?;
+        Some((id.to_owned(), Instant::from_ticks(*at_ticks)))
+    }
+}
+
 impl Machines {
+    /// Has a machine that runs write what it showed so far, so that it can be looked at. One that
+    /// does not run has written everything.
+    ///
+    /// # Errors
+    /// [`MachinesError::Unknown`], and those of its control socket.
+    pub fn write_shown(&self, id: &str) -> Result<(), MachinesError> {
+        let (journal, lab) = (self.journal(id), self.connect(id));
+        if matches!(journal, Err(MachinesError::NoPast(_)))
+            || matches!(lab, Err(MachinesError::NotRunning(_)))
+        {
+            return Ok(());
+        }
+        let (journal, mut lab) = (journal?, lab?);
+        lab.call(Command::Recording { journal, action: RecordingAction::Flush })?;
+        Ok(())
+    }
+
+    /// What a terminal of a kept machine showed at the nearest instant that there is.
+    ///
+    /// # Errors
+    /// [`MachinesError::NoPast`], [`MachinesError::Journal`], [`MachinesError::Unknown`].
+    pub fn picture(
+        &self,
+        id: &str,
+        console: ConsoleId,
+        at: Instant,
+    ) -> Result<Picture, MachinesError> {
+        let timeline = Timeline::open(&self.journal(id)?)?;
+        let (begin, end) = (timeline.begin(BranchId::TRUNK), timeline.branch(BranchId::TRUNK).end);
+        let at = at.max(begin).min(end);
+        let screen = timeline.picture(BranchId::TRUNK, console, at)?;
+        let (columns, rows) = screen.size();
+        Ok(Picture { at, columns, rows, draw: screen.dump() })
+    }
+
+    /// When a kept machine did something, from an instant on; `None` for one that was never on.
+    ///
+    /// # Errors
+    /// [`MachinesError::Journal`], [`MachinesError::Unknown`].
+    pub fn happened(&self, id: &str, from: Instant) -> Result<Option<Happened>, MachinesError> {
+        let journal = match self.journal(id) {
+            Err(MachinesError::NoPast(_)) => return Ok(None),
+            journal => journal?,
+        };
+        let timeline = Timeline::open(&journal)?;
+        let activity = timeline.activity(BranchId::TRUNK, from)?;
+        Ok(Some(Happened { activity, actors: timeline.actors().to_vec() }))
+    }
+
     /// The markers of a kept machine, by instant.
     ///
     /// # Errors

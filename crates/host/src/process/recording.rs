@@ -106,6 +106,9 @@ impl Process {
                         noted.map_err(|error| trouble(&error)).map(|()| true)
                     }),
                 RecordingAction::Pause => recorder.pause(now).map(|()| true),
+                RecordingAction::Flush => {
+                    recorder.flush().map_err(|error| trouble(&error)).map(|()| true)
+                }
                 RecordingAction::Keyframe => recorder.take_keyframe(token).map(|()| false),
                 RecordingAction::Resume => recorder.resume(token).map(|()| false),
                 RecordingAction::End => recorder.end(token).map(|()| false),

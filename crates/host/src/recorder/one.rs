@@ -146,6 +146,11 @@ impl Recorder {
         }
     }
 
+    /// Writes what terminals showed so far, which otherwise waits until it is much.
+    pub(crate) fn flush(&mut self) -> Result<(), JournalError> {
+        self.journal.as_mut().map_or(Ok(()), |journal| journal.cut_track().map(drop))
+    }
+
     /// Keeps nothing from now on.
     pub(crate) fn pause(&mut self, at: Instant) -> Result<(), String> {
         match self.phase {

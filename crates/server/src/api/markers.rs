@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use stackvm_host::machines::Marker;
 
 use super::extract::{Body, Owner, Params, Place, Visitor, check_text};
 use super::types::{Begun, MarkerView, NewMarker, Page};
@@ -32,7 +33,7 @@ pub(crate) async fn list(
 ) -> Result<Json<Page<MarkerView>>, Problem> {
     let grant = app.allow(&session, &id, Right::SeePast).await?;
     params.only(&["limit", "cursor"])?;
-    let mut markers = app.fleet.markers(&id).await?;
+    let mut markers = views(app.fleet.markers(&id).await?);
     markers.retain(|marker| marker.at_ns >= grant.past_from_ns);
     params.page(markers, |marker| marker.index.to_string()).map(Json)
 }
@@ -55,7 +56,7 @@ pub(crate) async fn create(
     }
     app.fleet.mark(&id, grant.name.clone(), name.clone()).await?;
     app.audit(&session, "marker.create", &id, name.as_str()).await?;
-    let markers = app.fleet.markers(&id).await?;
+    let markers = views(app.fleet.markers(&id).await?);
     let marker = markers.into_iter().rev().find(|marker| marker.name == name);
     let marker = marker.ok_or_else(|| Problem::not_found("marker of this name any more"))?;
     Ok((StatusCode::CREATED, Json(marker)))
@@ -74,16 +75,17 @@ pub(crate) async fn branch(
     Place((id, index)): Place<(String, u32)>,
 ) -> Result<(StatusCode, Json<Begun>), Problem> {
     let markers = app.fleet.markers(&id).await?;
-    let marker = markers.into_iter().find(|marker| marker.index == index);
+    let marker = markers.into_iter().nth(index as usize);
     let marker = marker.ok_or_else(|| Problem::not_found("marker of this number"))?;
-    let reserved = app.fleet.reserve_branch(&id, index).await?;
-    let title = format!("Go on from {:?} of {id}", marker.name);
-    let task = app.begin_making(&reserved, title).await?;
-    let new = reserved.spec().name.clone();
-    app.audit(&session, "machine.branch", &new, format!("from {:?} of {id}", marker.name)).await?;
-    let grant = app.see(&session, &new).await?;
-    let machine = Some(app.machine_view(&new, &grant).await?);
-    let begun = Begun { task: task.view(), machine };
-    app.make(task, reserved);
-    Ok((StatusCode::ACCEPTED, Json(begun)))
+    app.go_on_from(&session, &id, marker.at, &format!("{:?}", marker.name)).await
+}
+
+fn views(markers: Vec<Marker>) -> Vec<MarkerView> {
+    let view = |(index, marker): (u32, Marker)| MarkerView {
+        index,
+        name: marker.name,
+        author: marker.author,
+        at_ns: marker.at.ns(),
+    };
+    (0..).zip(markers).map(view).collect()
 }

@@ -6,7 +6,9 @@ use utoipa::openapi::{ContentBuilder, Ref, RefOr, ResponseBuilder};
 use utoipa::{Modify, OpenApi};
 
 use super::types::{HomeMessage, Problem};
-use super::{audit, home, images, live, machines, markers, power, reach, session, shares, tasks};
+use super::{
+    audit, home, images, live, machines, markers, past, power, reach, session, shares, tasks,
+};
 use crate::protocol::{ClientMessage, ServerMessage};
 
 #[derive(OpenApi)]
@@ -21,7 +23,7 @@ use crate::protocol::{ClientMessage, ServerMessage};
         super::healthz, session::show, session::open, session::change, session::end,
         machines::list, machines::create, machines::show, machines::change, machines::delete,
         machines::restore, power::act, power::info, markers::list, markers::create,
-        markers::branch, shares::list, shares::create, shares::revoke, tasks::list, tasks::show,
+        markers::branch, past::timeline, past::picture, past::branch, shares::list, shares::create, shares::revoke, tasks::list, tasks::show,
         tasks::cancel, images::list, reach::show, reach::open, reach::close, reach::link,
         reach::down, audit::list, document, live::serve, home::serve,
     ),

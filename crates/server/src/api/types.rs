@@ -9,6 +9,10 @@ use utoipa::ToSchema;
 use crate::protocol::MachineState;
 use crate::rights::{Right, Role};
 
+mod past;
+
+pub use past::{BinView, BranchOf, NewBranch, PictureView, TimelineView};
+
 /// A part of a list.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Page<T> {
@@ -55,6 +59,8 @@ pub struct MachineView {
     pub rights: Vec<Right>,
     /// Who is there.
     pub people: Vec<PersonView>,
+    /// Whose past its own begins in; only for those who may share it.
+    pub branch_of: Option<BranchOf>,
     /// The end of its first terminal's screen: at most 10 lines of at most 80 characters, plain text.
     pub screen: Vec<String>,
 }

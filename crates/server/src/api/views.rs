@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use stackvm_catalog::rows::{MachineRow, SessionRow, ShareRow};
 use stackvm_host::machines::{Lifetime, Listed, Source};
 
-use super::types::{MachineView, Past, ShareView};
+use super::types::{BranchOf, MachineView, Past, ShareView};
 use crate::app::{App, made_unix_ms};
 use crate::grant::Grant;
 use crate::problem::Problem;
@@ -67,6 +67,10 @@ impl App {
             role: grant.role,
             rights: grant.role.rights(),
             people: self.rooms.people(&spec.name),
+            branch_of: spec
+                .branch_of()
+                .filter(|_| is_owners)
+                .map(|(id, at)| BranchOf { id, at_ns: at.ns() }),
             screen: self.rooms.screen(&spec.name),
         }
     }

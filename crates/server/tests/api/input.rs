@@ -91,6 +91,9 @@ pub(crate) fn wrong_input_is_named(site: Site) {
     check("POST", "/api/machines/web/markers", json!({"name": "here"}), 409, None);
     check("POST", "/api/machines/web/markers/x/branch", json!({}), 404, None);
     check("POST", "/api/machines/web/markers/99999999999/branch", json!({}), 404, None);
+    check("POST", "/api/machines/web/branch", json!({}), 422, Some("at_ns"));
+    check("POST", "/api/machines/web/branch", json!({"at_ns": u64::MAX}), 422, Some("at_ns"));
+    check("POST", "/api/machines/web/branch", json!({"at_ns": 7}), 409, None);
     check("POST", "/api/machines/nobody/restore", json!({}), 404, None);
     check("POST", "/api/machines/web/restore", json!({}), 404, None);
 
@@ -118,6 +121,11 @@ pub(crate) fn wrong_input_is_named(site: Site) {
         ("/api/machines/web/info?digest=1", "digest"),
         ("/api/machines/web/shares?cursor=x", "cursor"),
         ("/api/machines/web/markers?x=1", "x"),
+        ("/api/machines/web/timeline?x=1", "x"),
+        ("/api/machines/web/picture", "at_ns"),
+        ("/api/machines/web/picture?at_ns=-1", "at_ns"),
+        ("/api/machines/web/picture?at_ns=18446744073709551615", "at_ns"),
+        ("/api/machines/web/picture?at_ns=0&console=77", "console"),
         ("/api/tasks?limit=-1", "limit"),
         ("/api/images?cursor=x", "cursor"),
         ("/api/audit?cursor=x", "cursor"),
@@ -263,5 +271,5 @@ pub(crate) fn the_description_is_true(site: Site) {
             assert!(is_named, "{method} {path}: {}", answer.status);
         }
     }
-    assert_eq!(count, 32, "a new route is described and counted here");
+    assert_eq!(count, 35, "a new route is described and counted here");
 }

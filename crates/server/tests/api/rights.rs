@@ -9,7 +9,7 @@ type Row = (&'static str, &'static str, Option<&'static str>, [u16; 5]);
 
 /// The machine does not run and there are neither tasks nor markers, so "may" shows as what comes
 /// after the question of rights.
-const TABLE: [Row; 29] = [
+const TABLE: [Row; 32] = [
     ("GET", "/healthz", None, [200; 5]),
     ("GET", "/api/openapi.json", None, [200; 5]),
     ("GET", "/api/session", None, [401, 200, 200, 200, 200]),
@@ -25,6 +25,9 @@ const TABLE: [Row; 29] = [
     ("GET", "/api/machines/web/markers", None, [401, 200, 200, 200, 200]),
     ("POST", "/api/machines/web/markers", Some(r#"{"name":"x"}"#), [401, 403, 409, 409, 409]),
     ("POST", "/api/machines/web/markers/0/branch", None, [401, 403, 403, 403, 404]),
+    ("GET", "/api/machines/web/timeline", None, [401, 200, 200, 200, 200]),
+    ("GET", "/api/machines/web/picture?at_ns=0", None, [401, 409, 409, 409, 409]),
+    ("POST", "/api/machines/web/branch", Some(r#"{"at_ns":0}"#), [401, 403, 403, 403, 409]),
     ("GET", "/api/machines/web/shares", None, [401, 403, 403, 403, 200]),
     ("POST", "/api/machines/web/shares", Some(r#"{"role":"viewer"}"#), [401, 403, 403, 403, 201]),
     ("DELETE", "/api/shares/SHARE", None, [401, 403, 403, 403, 204]),
@@ -82,6 +85,8 @@ pub(crate) fn another_machines_guest_sees_nothing(site: Site) {
     check("POST", &format!("{secret}/power"), Some(r#"{"action":"kill"}"#));
     check("GET", &format!("{secret}/info"), None);
     check("GET", &format!("{secret}/markers"), None);
+    check("GET", &format!("{secret}/timeline"), None);
+    check("GET", &format!("{secret}/picture?at_ns=0"), None);
     check("POST", &format!("{secret}/markers"), Some(r#"{"name":"x"}"#));
     check("GET", &format!("{secret}/shares"), None);
     check("POST", &format!("{secret}/shares"), Some(r#"{"role":"viewer"}"#));

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use stackvm_machine::Instant;
 use stackvm_store::ReadAt;
 
 use crate::event::Entry;
@@ -142,6 +143,22 @@ pub(super) fn entries(
     })
 }
 
+/// The entries of the last blocks of a log, which together are at most `bytes_max` long.
+pub(super) fn last_entries(
+    pieces: &[Piece],
+    bytes_max: u64,
+) -> impl Iterator<Item = Result<Entry, OpenError>> + '_ {
+    let mut left = bytes_max;
+    let fits = |piece: &&Piece| {
+        let rest = left.checked_sub(piece.header.bytes.into());
+        left = rest.unwrap_or(0);
+        rest.is_some()
+    };
+    let count = pieces.iter().rev().take_while(fits).count();
+    let last = &pieces[pieces.len() - count..];
+    entries(last, last.first().map_or(0, |piece| piece.header.first_entry))
+}
+
 /// How far the blocks of a track that begins at `start` are sound, judged by their headers.
 #[cfg(unix)]
 pub(crate) fn track_extent(source: &dyn ReadAt, start: u64, end: u64) -> u64 {
@@ -182,6 +199,42 @@ pub(super) fn last_of_track(parts: &[TrackPart], bytes_max: u64) -> Vec<TrackPar
     }
     last.reverse();
     last
+}
+
+/// The parts of a track without its first `bytes`, which are whole blocks.
+pub(super) fn track_behind(parts: &[TrackPart], bytes: u64) -> Vec<TrackPart> {
+    let mut left = bytes;
+    let mut behind = Vec::new();
+    for part in parts {
+        let skipped = left.min(part.end - part.start);
+        left -= skipped;
+        let start = part.start + skipped;
+        if start < part.end {
+            behind.push(TrackPart { start, ..part.clone() });
+        }
+    }
+    behind
+}
+
+/// When each block of a track begins, and how long it is, judged by its header.
+pub(super) fn track_blocks(parts: &[TrackPart]) -> Result<Vec<(Instant, u64)>, OpenError> {
+    let mut found = Vec::new();
+    for part in parts {
+        let mut offset = part.start;
+        while offset < part.end {
+            let mut header = [0; track::BLOCK_HEADER_BYTES];
+            let place = part.place.to_string();
+            let io = |error| OpenError::Io { place: place.clone(), error };
+            part.source.read_at(offset, &mut header).map_err(io)?;
+            let bytes = track::block_bytes(&header).map_err(|problem| OpenError::Damaged {
+                place: place.clone(),
+                problem: format!("the block at byte {offset}: {problem}"),
+            })?;
+            found.push((track::block_begins(&header), bytes as u64));
+            offset += (header.len() + bytes) as u64;
+        }
+    }
+    Ok(found)
 }
 
 /// The items of a track.

@@ -63,6 +63,8 @@ export class Machine {
   /** Why the last key was not typed. */
   refusal = $state<Refusal | null>(null);
   title = $state("");
+  /** Counts what its terminals showed this page. */
+  shownCount = $state(0);
 
   #screen: Screen | null = null;
   readonly #connection: Connection;
@@ -84,6 +86,7 @@ export class Machine {
           this.size = { columns: frame.columns, rows: frame.rows };
           this.#screen?.begin(this.size);
         }
+        this.shownCount += 1;
         const end = frame.position + (frame.kind === "output" ? frame.bytes.length : 0);
         this.#screen?.write(frame.bytes, () => this.#connection.drawn(frame.console, end));
       },

@@ -116,6 +116,13 @@ export class Screen {
     this.#terminal.write("\x1bc", () => this.setSize(size));
   }
 
+  /** Shows this and nothing else: what draws it on an empty terminal of this size. */
+  draw(size: Dimensions, text: string): void {
+    const isOther = size.columns !== this.#given?.columns || size.rows !== this.#given.rows;
+    if (isOther) this.setSize(size);
+    this.#terminal.write(`\x1bc${text}`);
+  }
+
   /** The machine's size, which this screen shows whatever its own window is. */
   setSize(given: Dimensions): void {
     this.#given = given;

@@ -1,0 +1,135 @@
+//! A machine's past: when it did something, what it showed, and new machines that go on from there.
+//!
+//! Who came by a link that begins at an instant learns nothing from before it (the viewer who tries
+//! is whom each check is for): bins and names from then on, and the screen as it stood then.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use stackvm_catalog::rows::SessionRow;
+use stackvm_host::machines::{Bin, Happened, Picture};
+use stackvm_machine::Instant;
+
+use super::extract::{Body, Owner, Params, Place, Visitor};
+use super::types::{Begun, BinView, NewBranch, PictureView, TimelineView};
+use crate::app::App;
+use crate::problem::Problem;
+use crate::rights::Right;
+
+/// When the machine did something and somebody typed, from the instant on that whoever asks may
+/// see; empty for a machine that was never on.
+#[utoipa::path(get, path = "/api/machines/{id}/timeline", tag = "past",
+    params(("id" = String, Path, description = "The machine.")),
+    responses((status = 200, description = "Its time.", body = TimelineView)))]
+pub(crate) async fn timeline(
+    State(app): State<Arc<App>>,
+    Visitor(session): Visitor,
+    Place(id): Place<String>,
+    params: Params,
+) -> Result<Json<TimelineView>, Problem> {
+    let grant = app.allow(&session, &id, Right::SeePast).await?;
+    params.only(&[])?;
+    let from = Instant::from_ns(grant.past_from_ns);
+    let happened = app.fleet.happened(&id, from).await?;
+    Ok(Json(happened.map_or_else(TimelineView::default, view)))
+}
+
+fn view(happened: Happened) -> TimelineView {
+    let activity = &happened.activity;
+    // Names only of those who typed in what is shown.
+    let mut typists: Vec<String> = Vec::new();
+    let mut place = |name: &str| {
+        typists.iter().position(|known| known == name).unwrap_or_else(|| {
+            typists.push(name.to_owned());
+            typists.len() - 1
+        })
+    };
+    let bin = |bin: &Bin| BinView {
+        // A wide bin may begin before what was asked for.
+        at_ns: bin.at.max(activity.begin).ns(),
+        output_bytes: bin.output_bytes,
+        typed_bytes: bin.typed_bytes,
+        typist: happened.typist(bin).map(&mut place),
+    };
+    let bins = activity.bins.iter().map(bin).collect();
+    TimelineView {
+        begin_ns: activity.begin.ns(),
+        end_ns: activity.end.ns(),
+        step_ns: activity.step.ns(),
+        bins,
+        typists,
+    }
+}
+
+/// What a terminal showed at an instant.
+#[utoipa::path(get, path = "/api/machines/{id}/picture", tag = "past",
+    params(
+        ("id" = String, Path, description = "The machine."),
+        ("at_ns" = u64, Query, description = "The instant; the nearest that there is counts.", maximum = 1_152_921_504_606_846_975_u64),
+        ("console" = Option<u8>, Query, description = "The terminal's index, as in `Welcome`; else the first."),
+    ),
+    responses((status = 200, description = "It.", body = PictureView)))]
+pub(crate) async fn picture(
+    State(app): State<Arc<App>>,
+    Visitor(session): Visitor,
+    Place(id): Place<String>,
+    params: Params,
+) -> Result<Json<PictureView>, Problem> {
+    let grant = app.allow(&session, &id, Right::SeePast).await?;
+    params.only(&["at_ns", "console"])?;
+    let at_ns = params.text("at_ns").and_then(|text| text.parse().ok());
+    let at = at_ns.and_then(instant).ok_or_else(|| not_an_instant("at_ns"))?;
+    let index = params.text("console").map_or(Some(0), |text| text.parse().ok());
+    let console = index.and_then(|index| app.rooms.console(&id, index));
+    let console =
+        console.ok_or_else(|| Problem::field("console", "the machine has no such terminal"))?;
+    let at = at.max(Instant::from_ns(grant.past_from_ns));
+    let Picture { at, columns, rows, draw } = app.fleet.picture(&id, console, at).await?;
+    Ok(Json(PictureView { at_ns: at.ns(), columns, rows, draw }))
+}
+
+/// Makes a new machine that goes on from an instant of this one, which does not notice.
+#[utoipa::path(post, path = "/api/machines/{id}/branch", tag = "past", request_body = NewBranch,
+    params(("id" = String, Path, description = "The machine.")),
+    responses((status = 202, description = "Begun.", body = Begun)))]
+pub(crate) async fn branch(
+    State(app): State<Arc<App>>,
+    Owner(session): Owner,
+    Place(id): Place<String>,
+    Body(body): Body<NewBranch>,
+) -> Result<(StatusCode, Json<Begun>), Problem> {
+    let at = instant(body.at_ns).ok_or_else(|| not_an_instant("at_ns"))?;
+    app.go_on_from(&session, &id, at, &at.to_string()).await
+}
+
+impl App {
+    /// Makes a new machine that goes on from an instant of another, called `what`.
+    pub(super) async fn go_on_from(
+        self: &Arc<App>,
+        session: &SessionRow,
+        id: &str,
+        at: Instant,
+        what: &str,
+    ) -> Result<(StatusCode, Json<Begun>), Problem> {
+        let reserved = self.fleet.reserve_branch(id, at).await?;
+        let task = self.begin_making(&reserved, format!("Go on from {what} of {id}")).await?;
+        let new = reserved.spec().name.clone();
+        self.audit(session, "machine.branch", &new, format!("from {what} of {id}")).await?;
+        let grant = self.see(session, &new).await?;
+        let machine = Some(self.machine_view(&new, &grant).await?);
+        let begun = Begun { task: task.view(), machine };
+        self.make(task, reserved);
+        Ok((StatusCode::ACCEPTED, Json(begun)))
+    }
+}
+
+/// None beyond what a machine's clock can count.
+fn instant(ns: u64) -> Option<Instant> {
+    ns.checked_mul(stackvm_machine::instant::TICKS_PER_NS).map(Instant::from_ticks)
+}
+
+fn not_an_instant(field: &str) -> Problem {
+    Problem::field(field, "it is an instant of the machine in nanoseconds")
+}

@@ -1,0 +1,63 @@
+//! What goes over the interface about a machine's past.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// When a machine did something: what its strip shows.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, ToSchema)]
+pub struct TimelineView {
+    /// Where it begins for whoever asks.
+    pub begin_ns: u64,
+    /// How far the machine has come.
+    pub end_ns: u64,
+    /// The length of each bin.
+    pub step_ns: u64,
+    /// The parts of its time in which something happened, in order; at most 1000.
+    pub bins: Vec<BinView>,
+    /// Who typed: `typist` counts in this list.
+    pub typists: Vec<String>,
+}
+
+/// A part of a machine's time.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, ToSchema)]
+pub struct BinView {
+    /// Where it begins.
+    pub at_ns: u64,
+    /// Bytes that its terminals wrote.
+    pub output_bytes: u64,
+    /// Bytes that people typed.
+    pub typed_bytes: u64,
+    /// Who typed last in it.
+    pub typist: Option<usize>,
+}
+
+/// What a terminal showed at an instant.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, ToSchema)]
+pub struct PictureView {
+    /// The instant: the nearest to the one asked for.
+    pub at_ns: u64,
+    /// Columns.
+    pub columns: u16,
+    /// Rows.
+    pub rows: u16,
+    /// Control sequences that draw it on an empty terminal of this size; the server's own, whatever
+    /// the guest wrote.
+    pub draw: String,
+}
+
+/// The instant that a machine is to go on from.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewBranch {
+    /// The instant.
+    pub at_ns: u64,
+}
+
+/// Whose past a machine's own begins in.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, ToSchema)]
+pub struct BranchOf {
+    /// The machine; it may be gone by now.
+    pub id: String,
+    /// Until when this machine was that one.
+    pub at_ns: u64,
+}

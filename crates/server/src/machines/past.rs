@@ -1,0 +1,110 @@
+//! The past of the fleet's machines: what they showed, names of instants, machines that go on from
+//! them.
+//!
+//! Reading is bounded and in turn: whoever drags through a long recording keeps others waiting for
+//! one picture, and no machine from running.
+
+use std::time::{Duration, Instant as WallInstant};
+
+use stackvm_host::machines::{Happened, Machines, Marker, Picture};
+use stackvm_host::protocol::{Command, RecordingAction};
+use stackvm_machine::{ConsoleId, Instant};
+
+use super::{Fleet, MachinesError, Reserved};
+use crate::problem::Problem;
+
+/// Readers of recordings at once.
+pub(super) const READERS_MAX: usize = 2;
+/// What a machine showed is written at most so often.
+const WRITTEN_EVERY: Duration = Duration::from_millis(250);
+
+impl Fleet {
+    /// When a machine did something, from an instant on; `None` if it was never on.
+    pub(crate) async fn happened(
+        &self,
+        id: &str,
+        from: Instant,
+    ) -> Result<Option<Happened>, Problem> {
+        if self.lock().coming.contains_key(id) {
+            return Ok(None);
+        }
+        self.read_past(id, move |machines, id| machines.happened(id, from)).await
+    }
+
+    /// What a terminal showed at the nearest instant that there is.
+    pub(crate) async fn picture(
+        &self,
+        id: &str,
+        console: ConsoleId,
+        at: Instant,
+    ) -> Result<Picture, Problem> {
+        self.read_past(id, move |machines, id| machines.picture(id, console, at)).await
+    }
+
+    /// The instants of a machine that have names.
+    pub(crate) async fn markers(&self, id: &str) -> Result<Vec<Marker>, Problem> {
+        if self.lock().coming.contains_key(id) {
+            return Ok(Vec::new());
+        }
+        self.with(id, |machines, id| machines.markers(id)).await
+    }
+
+    /// Gives the present instant of a running machine a name.
+    pub(crate) async fn mark(&self, id: &str, author: String, name: String) -> Result<(), Problem> {
+        let journal = self.data_dir.join("machines").join(id).join("journal");
+        self.with(id, move |machines, id| {
+            let mut lab = machines.connect(id)?;
+            lab.call(Command::Name { name: author })?;
+            let action = RecordingAction::Mark { name };
+            lab.call(Command::Recording { journal, action })?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// How far a machine has come, in nanoseconds, as its recording says; `None` without one.
+    pub(crate) async fn reached_ns(&self, id: &str) -> Result<Option<u64>, Problem> {
+        if self.lock().coming.contains_key(id) {
+            return Ok(None);
+        }
+        let reached = self.with(id, |machines, id| machines.reached(id)).await?;
+        Ok(reached.map(|instant| instant.ns()))
+    }
+
+    /// Takes a name for a machine that goes on from an instant of another.
+    pub(crate) async fn reserve_branch(&self, id: &str, at: Instant) -> Result<Reserved, Problem> {
+        let name = self.free_folder(None).await?;
+        let spec = self.with(id, move |machines, id| machines.branch_spec(id, at, &name)).await?;
+        self.check_room(spec.memory_bytes).await?;
+        self.hold(spec)
+    }
+
+    /// Reads a machine's recording as it is now.
+    async fn read_past<T: Send + 'static>(
+        &self,
+        id: &str,
+        read: impl FnOnce(&Machines, &str) -> Result<T, MachinesError> + Send + 'static,
+    ) -> Result<T, Problem> {
+        let turn = self.readers.clone().acquire_owned().await;
+        let turn = turn.map_err(|closed| Problem::unavailable(&closed))?;
+        let is_written = self.is_written(id);
+        self.with(id, move |machines, id| {
+            let _turn = turn;
+            if !is_written {
+                machines.write_shown(id)?;
+            }
+            read(machines, id)
+        })
+        .await
+    }
+
+    /// Whether the machine wrote what it showed a moment ago; if not, it is about to.
+    fn is_written(&self, id: &str) -> bool {
+        let now = WallInstant::now();
+        let mut inner = self.lock();
+        inner.written.retain(|_, at| now.duration_since(*at) < WRITTEN_EVERY);
+        let is_written = inner.written.contains_key(id);
+        inner.written.entry(id.to_owned()).or_insert(now);
+        is_written
+    }
+}

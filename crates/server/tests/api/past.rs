@@ -1,0 +1,97 @@
+//! What was, for those who may see it.
+
+use serde_json::{Value, json};
+use stackvm_host::protocol::Command;
+use stackvm_machine::ConsoleId;
+
+use crate::site::{Site, Who, await_true, entry};
+
+const TIMELINE: &str = "/api/machines/web/timeline";
+
+/// Types at the machine (no q, f or r: those switch it), and waits until its terminal says so.
+fn type_as(site: &Site, name: &str, keys: &str) {
+    let mut lab = site.machines().connect("web").unwrap();
+    lab.call(Command::Name { name: name.to_owned() }).unwrap();
+    lab.send(Command::Type { console: ConsoleId::Serial, bytes: keys.into() }).unwrap();
+    await_true(|| shown(&site.owner, u64::from(u32::MAX) << 20).contains(keys));
+}
+
+/// Of the terminal that the program writes to.
+fn picture(who: &Who, at_ns: u64) -> Value {
+    let welcome = who.page("web", None).find_type("welcome").unwrap();
+    let is_log = |console: &Value| console["name"] == "kernel log";
+    // Once the server has met its lab, it is the only one.
+    let console = welcome["consoles"].as_array().unwrap().iter().position(is_log).unwrap_or(0);
+    let answer = who.get(&format!("/api/machines/web/picture?at_ns={at_ns}&console={console}"));
+    assert_eq!(answer.status, 200, "{answer:?}");
+    answer.json()
+}
+
+fn shown(who: &Who, at_ns: u64) -> String {
+    picture(who, at_ns)["draw"].as_str().unwrap().to_owned()
+}
+
+fn timeline(who: &Who) -> Value {
+    let answer = who.get(TIMELINE);
+    assert_eq!(answer.status, 200, "{answer:?}");
+    answer.json()
+}
+
+/// Bytes that people typed.
+fn typed(timeline: &Value) -> u64 {
+    let bins = timeline["bins"].as_array().unwrap();
+    bins.iter().map(|bin| bin["typed_bytes"].as_u64().unwrap()).sum()
+}
+
+pub(crate) fn it_is_shown_to_those_who_may_see_it(site: Site) {
+    site.running_machine("web");
+    type_as(&site, "Ada", "then");
+    let end_ns = |who: &Who| timeline(who)["end_ns"].as_u64().unwrap();
+    let before = end_ns(&site.owner);
+    let guest = |wish: Value| site.nobody().enter(&entry(&site.share("web", wish)));
+    let (late, all) =
+        (guest(json!({"role": "viewer"})), guest(json!({"role": "viewer", "past": "all"})));
+    // Not in the same bin.
+    let now_ns = || site.owner.get("/api/machines/web/info").json()["instant_ns"].as_u64().unwrap();
+    await_true(|| now_ns() > before + 200_000_000);
+    type_as(&site, "Bob", "soon");
+
+    let whole = timeline(&site.owner);
+    assert_eq!((typed(&whole), &whole["typists"]), (8, &json!(["Ada", "Bob"])));
+    assert_eq!(typed(&timeline(&all)), 8);
+    // A link that begins at an instant shows nothing of what was before, not even who was there.
+    let part = timeline(&late);
+    assert_eq!((typed(&part), &part["typists"]), (4, &json!(["Bob"])));
+    let begin_ns = part["begin_ns"].as_u64().unwrap();
+    assert!(begin_ns >= before && begin_ns <= end_ns(&late), "{part}");
+    let bins = part["bins"].as_array().unwrap();
+    assert!(bins.iter().all(|bin| bin["at_ns"].as_u64().unwrap() >= begin_ns), "{part}");
+
+    let first = picture(&site.owner, 0);
+    assert_eq!(first["at_ns"], whole["begin_ns"]);
+    assert!(!first["draw"].as_str().unwrap().contains("then"), "{first}");
+    assert!(shown(&site.owner, before).contains("then"));
+    assert!(!shown(&site.owner, before).contains("soon"));
+    assert!(shown(&all, end_ns(&all)).contains("thensoon"));
+    // But for the screen as it stood then.
+    let earliest = picture(&late, 0);
+    assert_eq!(earliest["at_ns"], begin_ns);
+    assert!(shown(&late, 0).contains("then") && !shown(&late, 0).contains("soon"));
+}
+
+pub(crate) fn any_instant_has_futures(site: Site) {
+    site.running_machine("web");
+    type_as(&site, "Ada", "then");
+    let at_ns = timeline(&site.owner)["end_ns"].as_u64().unwrap();
+    let branch = |body: Value| site.owner.post("/api/machines/web/branch", &body);
+    let begun = branch(json!({"at_ns": at_ns}));
+    assert_eq!(begun.status, 202, "{begun:?}");
+    let machine = begun.json()["machine"].clone();
+    assert_eq!(machine["branch_of"], json!({"id": "web", "at_ns": at_ns}));
+    assert_eq!(site.owner.get("/api/machines/web").json()["branch_of"], Value::Null);
+    let task = site.await_task(&begun.json());
+    // A program without an agent cannot take an identity of its own; the task says so.
+    assert!(["done", "failed"].contains(&task["state"].as_str().unwrap()), "{task}");
+    assert_eq!(branch(json!({"at_ns": at_ns + 3_600_000_000_000_u64})).status, 409);
+    assert_eq!(branch(json!({"at_ns": u64::MAX})).status, 422);
+}

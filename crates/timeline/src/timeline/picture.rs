@@ -1,0 +1,179 @@
+//! What terminals showed and when something happened: from the output track and the inputs,
+//! without a replay. Whoever drags through an hour is shown this; the exact state is a replay's.
+
+use std::collections::BTreeMap;
+
+use stackvm_machine::instant::Ticks;
+use stackvm_machine::{ConsoleId, Input, Instant};
+use stackvm_store::tree;
+
+use super::{OpenError, Timeline, blocks};
+use crate::branch::BranchId;
+use crate::event::{ActorId, Entry, Event};
+use crate::keyframe::Keyframe;
+use crate::limits::DERIVED_BYTES_MAX;
+use crate::screen::{DEFAULT_SIZE, Derived, Screen};
+use crate::track::TrackEvent;
+
+/// Most bins in an [`Activity`].
+pub const BINS_MAX: usize = 1000;
+/// The shortest bin.
+const STEP_MIN: Ticks = Ticks::from_ns(100_000_000);
+/// Of a longer log, only its end is looked at: one that many frames came in by is long.
+const LOG_BYTES_MAX: u64 = 16 << 20;
+/// Of a longer track, blocks count where they begin.
+const TRACK_BYTES_MAX: u64 = 16 << 20;
+
+/// When a machine did something, and when somebody typed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Activity {
+    /// Where it begins: no earlier than was asked for.
+    pub begin: Instant,
+    /// How far the machine has come.
+    pub end: Instant,
+    /// The length of each bin.
+    pub step: Ticks,
+    /// Those in which something happened, in order.
+    pub bins: Vec<Bin>,
+}
+
+/// What happened within a [`Activity::step`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Bin {
+    /// Where it begins.
+    pub at: Instant,
+    /// Bytes that terminals wrote.
+    pub output_bytes: u64,
+    /// Bytes that people typed.
+    pub typed_bytes: u64,
+    /// Who typed last in it.
+    pub typist: Option<ActorId>,
+}
+
+impl Timeline {
+    /// What a terminal showed at an instant of a branch, drawn from the last keyframe before on.
+    /// Outputs that no block of the track has yet are not in it.
+    ///
+    /// # Errors
+    /// [`OpenError`] when the track or the keyframe's picture is damaged.
+    pub fn picture(
+        &self,
+        branch: BranchId,
+        console: ConsoleId,
+        at: Instant,
+    ) -> Result<Screen, OpenError> {
+        let keyframes = self.keyframes_of(branch);
+        let before = keyframes.partition_point(|keyframe| keyframe.at <= at).checked_sub(1);
+        let (mut screen, drawn_bytes) = match before.map(|place| &keyframes[place]) {
+            Some(keyframe) => (self.shown_at(keyframe, console)?, keyframe.track_bytes),
+            None => (empty(), 0),
+        };
+        let parts = blocks::track_behind(&self.parts.tracks[branch.0 as usize], drawn_bytes);
+        for item in blocks::track(parts) {
+            let item = item?;
+            if item.at > at {
+                break;
+            }
+            if item.console != console {
+                continue;
+            }
+            match item.event {
+                TrackEvent::Output(bytes) => screen.feed(&bytes),
+                TrackEvent::Resize { columns, rows } => screen.resize(columns, rows),
+            }
+        }
+        Ok(screen)
+    }
+
+    /// When something happened on a branch, from an instant on.
+    ///
+    /// # Errors
+    /// [`OpenError`] when the log or the track is damaged.
+    pub fn activity(&self, branch: BranchId, from: Instant) -> Result<Activity, OpenError> {
+        let (begin, end) = (self.begin(branch).max(from), self.branch(branch).end);
+        let mut bins = Bins { step: STEP_MIN, bins: BTreeMap::new() };
+        for (at, bytes) in self.written(branch)? {
+            if at >= begin {
+                bins.at(at).output_bytes += bytes;
+            }
+        }
+        for entry in blocks::last_entries(&self.parts.logs[branch.0 as usize], LOG_BYTES_MAX) {
+            let Entry { at, actor, event } = entry?;
+            if let Event::Input(Input::Console { bytes, .. }) = event
+                && at >= begin
+                && actor != ActorId::HOST
+            {
+                let bin = bins.at(at);
+                bin.typed_bytes += bytes.len() as u64;
+                bin.typist = Some(actor);
+            }
+        }
+        Ok(Activity { begin, end: end.max(begin), step: bins.step, bins: bins.in_order() })
+    }
+
+    fn shown_at(&self, keyframe: &Keyframe, console: ConsoleId) -> Result<Screen, OpenError> {
+        let bytes = tree::read_blob(&*self.chunks(), &keyframe.derived, DERIVED_BYTES_MAX)?;
+        let derived: Derived = postcard::from_bytes(&bytes).map_err(|error| {
+            let problem = format!("what terminals showed at {}: {error}", keyframe.at);
+            OpenError::Damaged { place: self.place().to_owned(), problem }
+        })?;
+        let state = derived.screens.iter().find(|state| state.console == console);
+        Ok(state.map_or_else(empty, Screen::restore))
+    }
+
+    /// How many bytes terminals wrote, and when.
+    fn written(&self, branch: BranchId) -> Result<Vec<(Instant, u64)>, OpenError> {
+        let parts = &self.parts.tracks[branch.0 as usize];
+        if parts.iter().map(|part| part.end - part.start).sum::<u64>() > TRACK_BYTES_MAX {
+            return blocks::track_blocks(parts);
+        }
+        let mut written = Vec::new();
+        for item in blocks::track(parts.clone()) {
+            let item = item?;
+            if let TrackEvent::Output(bytes) = item.event {
+                written.push((item.at, bytes.len() as u64));
+            }
+        }
+        Ok(written)
+    }
+}
+
+fn empty() -> Screen {
+    Screen::new(DEFAULT_SIZE.0, DEFAULT_SIZE.1)
+}
+
+/// Bins by number; when there are too many, each becomes twice as long.
+struct Bins {
+    step: Ticks,
+    bins: BTreeMap<u64, Bin>,
+}
+
+impl Bins {
+    fn at(&mut self, at: Instant) -> &mut Bin {
+        if self.bins.len() >= BINS_MAX {
+            self.widen();
+        }
+        let number = at.ticks() / self.step.get();
+        let at = Instant::from_ticks(number * self.step.get());
+        self.bins.entry(number).or_insert(Bin { at, ..Bin::default() })
+    }
+
+    fn widen(&mut self) {
+        self.step = Ticks::new(self.step.get() * 2);
+        for (number, bin) in std::mem::take(&mut self.bins) {
+            let number = number / 2;
+            let at = Instant::from_ticks(number * self.step.get());
+            let wide = self.bins.entry(number).or_insert(Bin { at, ..Bin::default() });
+            wide.output_bytes += bin.output_bytes;
+            wide.typed_bytes += bin.typed_bytes;
+            wide.typist = bin.typist.or(wide.typist);
+        }
+    }
+
+    fn in_order(self) -> Vec<Bin> {
+        self.bins.into_values().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,210 @@
+// A viewer's own place in a machine's time: live, or at an instant of the past. Nobody else's page
+// moves with it.
+
+import {
+  type Begun,
+  call,
+  type MachineView,
+  type MarkerView,
+  type Page,
+  type PictureView,
+  type TimelineView,
+} from "../api.ts";
+import type { Screen } from "../terminal/screen.ts";
+import { Tape } from "./tape.ts";
+
+/** A branch of a machine: a machine of its own, that was this one until an instant. */
+export type Rail = { id: string; name: string; at_ns: number };
+
+export const SPEEDS = [1, 4, 16] as const;
+/** Between two looks at what happened, of a machine that does something and of one that does not. */
+const SOON_MS = 500;
+const LOOK_MS = 10_000;
+const FRAME_MS = 50;
+
+export class Past {
+  readonly #path: string;
+  readonly #bearer: string | null;
+  readonly #id: string;
+  timeline = $state.raw<TimelineView | null>(null);
+  marks = $state.raw<MarkerView[]>([]);
+  rails = $state.raw<Rail[]>([]);
+  /** The instant shown; null is live. */
+  at = $state<number | null>(null);
+  fault = $state<unknown>(null);
+  isPlaying = $state(false);
+  speed = $state<number>(SPEEDS[0]);
+  /** The instant whose picture is on the screen. */
+  drawn = $state<number | null>(null);
+  isBreakingIn = $state(false);
+  readonly tape = $derived(this.timeline ? new Tape(this.timeline) : null);
+
+  #screen: Screen | null = null;
+  #console = 0;
+  #isAsking = false;
+  #wanted: { at: number; console: number } | null = null;
+  #player: ReturnType<typeof setInterval> | undefined;
+  #looker: ReturnType<typeof setTimeout> | undefined;
+  #look: (() => void) | null = null;
+  #isSoon = false;
+
+  constructor(id: string, bearer: string | null) {
+    this.#id = id;
+    this.#path = `/api/machines/${id}`;
+    this.#bearer = bearer;
+  }
+
+  /** Looks at the machine's time now and then, until told otherwise. */
+  follow(isOwner: boolean): () => void {
+    let isOver = false;
+    const look = async () => {
+      this.#isSoon = false;
+      if (!document.hidden) await this.look(isOwner);
+      if (!isOver) this.#lookIn(this.timeline ? LOOK_MS : SOON_MS);
+    };
+    this.#look = () => void look();
+    this.#look();
+    return () => {
+      isOver = true;
+      this.#look = null;
+      clearTimeout(this.#looker);
+      this.pause();
+    };
+  }
+
+  /** Something happened that the strip does not show yet. */
+  lookSoon(): void {
+    if (this.#isSoon) return;
+    this.#isSoon = true;
+    this.#lookIn(SOON_MS);
+  }
+
+  #lookIn(ms: number): void {
+    clearTimeout(this.#looker);
+    this.#looker = setTimeout(() => this.#look?.(), this.#isSoon ? Math.min(ms, SOON_MS) : ms);
+  }
+
+  async look(isOwner: boolean): Promise<void> {
+    const [timeline, marks, rails] = await Promise.all([
+      this.#get<TimelineView>("/timeline"),
+      this.#get<Page<MarkerView>>("/markers?limit=500"),
+      isOwner ? this.#rails() : null,
+    ]);
+    // A machine that has just begun has no time yet; the next look finds it.
+    if (timeline && timeline.end_ns > 0) this.timeline = timeline;
+    if (marks) this.marks = marks.items;
+    if (rails) this.rails = rails;
+  }
+
+  /** Draws on this screen from now on. */
+  attach(screen: Screen): void {
+    this.#screen = screen;
+    if (this.at !== null) this.#want(this.at);
+  }
+
+  show(console: number): void {
+    this.#console = console;
+    if (this.at !== null) this.#want(this.at);
+  }
+
+  /** Goes to an instant; beyond the end is live. */
+  go(at: number): void {
+    const { timeline } = this;
+    if (timeline && at >= timeline.end_ns) return this.live();
+    this.at = Math.max(timeline?.begin_ns ?? 0, at);
+    this.#want(this.at);
+  }
+
+  readonly live = () => {
+    this.pause();
+    this.at = null;
+    this.drawn = null;
+    this.#wanted = null;
+    this.fault = null;
+  };
+
+  /** Plays from here, idle time as fast as it is short on the strip. */
+  readonly play = () => {
+    const { tape } = this;
+    if (!tape) return;
+    if (this.at === null) this.go(tape.begin);
+    this.isPlaying = true;
+    let last = performance.now();
+    this.#player = setInterval(() => {
+      const now = performance.now();
+      const passed = (now - last) * 1e6 * this.speed;
+      last = now;
+      const at = (this.at ?? tape.begin) + passed;
+      const fold = tape.folds.find(({ begin, end }) => at > begin && at < end);
+      this.go(fold ? fold.end : at);
+    }, FRAME_MS);
+  };
+
+  readonly pause = () => {
+    clearInterval(this.#player);
+    this.isPlaying = false;
+  };
+
+  /** A new machine that goes on from the instant shown. */
+  async breakIn(): Promise<MachineView | null> {
+    const { at } = this;
+    if (at === null || this.isBreakingIn) return null;
+    this.pause();
+    this.isBreakingIn = true;
+    this.fault = null;
+    try {
+      const begun = await call<Begun>("POST", `${this.#path}/branch`, { at_ns: Math.floor(at) });
+      return begun.machine;
+    } catch (error) {
+      this.fault = error;
+      return null;
+    } finally {
+      this.isBreakingIn = false;
+    }
+  }
+
+  /** One picture is asked for at a time, and then the newest wish. */
+  #want(at: number): void {
+    this.#wanted = { at: Math.floor(at), console: this.#console };
+    if (!this.#isAsking) void this.#ask();
+  }
+
+  async #ask(): Promise<void> {
+    this.#isAsking = true;
+    while (this.#wanted) {
+      const { at, console } = this.#wanted;
+      this.#wanted = null;
+      try {
+        const query = `at_ns=${at}&console=${console}`;
+        const options = { bearer: this.#bearer };
+        const path = `${this.#path}/picture?${query}`;
+        const picture = await call<PictureView>("GET", path, undefined, options);
+        if (this.at !== null) {
+          const { columns, rows } = picture;
+          this.#screen?.draw({ columns, rows }, picture.draw);
+          this.drawn = picture.at_ns;
+          this.fault = null;
+        }
+      } catch (error) {
+        this.fault = error;
+      }
+    }
+    this.#isAsking = false;
+  }
+
+  async #rails(): Promise<Rail[] | null> {
+    const machines = await call<Page<MachineView>>("GET", "/api/machines?limit=500").catch(
+      () => null,
+    );
+    return (
+      machines?.items.flatMap(({ id, name, branch_of }) =>
+        branch_of?.id === this.#id ? [{ id, name, at_ns: branch_of.at_ns }] : [],
+      ) ?? null
+    );
+  }
+
+  #get<T>(path: string): Promise<T | null> {
+    const options = { bearer: this.#bearer };
+    return call<T>("GET", this.#path + path, undefined, options).catch(() => null);
+  }
+}

@@ -1,0 +1,192 @@
+// A machine's time: the strip, what was on the glass, breaking in and coming back.
+
+import assert from "node:assert/strict";
+import { after, afterEach, before, test } from "node:test";
+import {
+  clearScreen,
+  closeOthers,
+  hasPrompt,
+  openPage,
+  ownerAtPrompt,
+  PHONE,
+  pictureWhere,
+  share,
+  typeLine,
+  within,
+} from "./stackvm.js";
+
+let browser;
+let home;
+let owner;
+let machineUrl;
+before(async () => {
+  ({ browser, home, owner, machineUrl } = await ownerAtPrompt());
+});
+afterEach(() => closeOthers(browser, owner));
+after(async () => {
+  await browser.close();
+  await home.remove();
+});
+
+const needle = (page) => page.getByRole("slider", { name: "Instant shown" });
+const strip = (page) => page.getByRole("region", { name: "Timeline" });
+const says = async (page) => needle(page).getAttribute("aria-valuetext");
+
+/** The text of the past's picture, without blank lines. */
+async function then(page) {
+  const rows = page.locator('section[aria-label="The terminal then"] .xterm-rows > div');
+  const texts = await rows.allInnerTexts();
+  return texts.map((row) => row.replaceAll("\u00a0", " ").trimEnd()).filter((row) => row !== "");
+}
+
+/** Waits until what was on the glass satisfies `wanted`. */
+async function thenWhere(page, wanted) {
+  const end = Date.now() + 30_000;
+  for (;;) {
+    const rows = await then(page);
+    if (wanted(rows)) return rows;
+    assert.ok(Date.now() < end, `not seen in time; then there was:\n${rows.join("\n")}`);
+    await page.evaluate(() => new Promise(requestAnimationFrame));
+  }
+}
+
+/** The instant (ns) that the machine has reached by what its strip knows. */
+async function reached(page) {
+  const path = `/api${new URL(machineUrl).pathname.replace("/m/", "/machines/")}/timeline`;
+  return page.evaluate(async (path) => (await (await fetch(path)).json()).end_ns, path);
+}
+
+/** Waits until the strip knows all that the machine did. */
+async function caughtUp(page) {
+  const known = async () => {
+    const text = await strip(page).locator(".clock").innerText();
+    const [hours, minutes, seconds] = text.replaceAll(/\s/g, "").split(":").map(Number);
+    return Math.round(((hours * 60 + minutes) * 60 + seconds) * 1e9);
+  };
+  const end = Date.now() + 30_000;
+  while ((await known()) < (await reached(page)) - 1000) {
+    assert.ok(Date.now() < end, `${await known()} of ${await reached(page)}`);
+    await page.evaluate(() => new Promise(requestAnimationFrame));
+  }
+}
+
+async function atMachine() {
+  owner.complaints.length = 0;
+  await owner.goto(machineUrl);
+  await clearScreen(owner);
+}
+
+test("what was is dragged to while the machine runs on", async () => {
+  await atMachine();
+  await typeLine(owner, "echo first");
+  await pictureWhere(owner, (rows) => rows.includes("first") && hasPrompt(rows));
+  const first = await reached(owner);
+  await typeLine(owner, "clear; echo second");
+  await pictureWhere(owner, (rows) => rows.includes("second") && hasPrompt(rows));
+  const other = await openPage(browser, (await share(owner)).typing);
+  await owner.getByRole("dialog").getByRole("button", { name: "Close", exact: true }).click();
+  await pictureWhere(other, hasPrompt);
+
+  await caughtUp(owner);
+  const { x, y, width, height } = await strip(owner).locator(".lane").boundingBox();
+  await owner.mouse.move(x + width - 2, y + height / 2);
+  await owner.mouse.down();
+  await thenWhere(owner, (rows) => rows.includes("second"));
+  await owner.mouse.move(x, y + height / 2, { steps: 40 });
+  await owner.mouse.up();
+  await thenWhere(owner, (rows) => rows.some((row) => row.includes("BusyBox")));
+  assert.match(await says(owner), /before live$/);
+  assert.match(owner.url(), /\?t=\d+(\.\d+)?$/);
+  await owner.goto(`${machineUrl}?t=${first / 1e9}`);
+  await thenWhere(owner, (rows) => rows.includes("first") && !rows.includes("second"));
+
+  // Nobody else's page moved, and what is typed here now goes nowhere.
+  await owner.keyboard.type("nowhere");
+  await typeLine(other, "echo meanwhile");
+  await pictureWhere(other, (rows) => rows.includes("meanwhile") && hasPrompt(rows));
+  await owner.getByRole("button", { name: "LIVE" }).click();
+  const live = await pictureWhere(owner, (rows) => rows.includes("meanwhile"));
+  assert.ok(!live.join("\n").includes("nowhere"), live.join("\n"));
+  assert.equal(await says(owner), "live");
+  assert.equal(owner.url(), machineUrl);
+  assert.deepEqual(owner.complaints, []);
+});
+
+test("the needle is moved with the keyboard, and time is played", async () => {
+  await atMachine();
+  await needle(owner).focus();
+  await owner.keyboard.press("Home");
+  await thenWhere(owner, (rows) => rows.some((row) => row.includes("BusyBox")));
+  assert.equal(await needle(owner).getAttribute("aria-valuenow"), "0");
+  await owner.keyboard.press("PageUp");
+  assert.ok(Number(await needle(owner).getAttribute("aria-valuenow")) >= 70);
+  await owner.keyboard.press("Shift+ArrowLeft");
+  const place = Number(await needle(owner).getAttribute("aria-valuenow"));
+  await owner.getByRole("button", { name: /^Speed/ }).click();
+  await owner.getByRole("button", { name: /^Speed/ }).click();
+  await owner.getByRole("button", { name: "Play" }).click();
+  const isBehind = (place) =>
+    Number(document.querySelector('[role="slider"]').getAttribute("aria-valuenow")) > place;
+  await owner.waitForFunction(isBehind, place + 20);
+  await owner.getByRole("button", { name: "Pause" }).click();
+  await needle(owner).focus();
+  await owner.keyboard.press("End");
+  assert.equal(await says(owner), "live");
+  assert.deepEqual(owner.complaints, []);
+});
+
+test("a broken machine is broken into before it broke", async () => {
+  await atMachine();
+  await typeLine(owner, "state=alive");
+  await pictureWhere(owner, (rows) => rows.length === 2 && hasPrompt(rows));
+  const before = await reached(owner);
+  await typeLine(owner, "clear; rm -rf /bin /sbin /usr /lib; /bin/ls");
+  await pictureWhere(owner, (rows) => rows.some((row) => row.includes("not found")));
+  // A link to an instant leads there.
+  await owner.goto(`${machineUrl}?t=${before / 1e9}`);
+  await thenWhere(owner, (rows) => rows.at(-2)?.endsWith("state=alive") === true);
+  await within(1000, "breaking in until its own prompt echoes", async () => {
+    await owner.getByRole("button", { name: "Break in" }).click();
+    await owner.waitForURL((url) => url.pathname !== new URL(machineUrl).pathname);
+    await pictureWhere(owner, hasPrompt);
+    await owner.keyboard.type("#");
+    await pictureWhere(owner, (rows) => rows.at(-1)?.endsWith("# #") === true);
+  });
+  await owner.keyboard.press("Backspace");
+  await typeLine(owner, "clear; echo $state; ls -d /usr");
+  await pictureWhere(owner, (rows) => rows.includes("alive") && rows.includes("/usr"));
+  await strip(owner).getByText("a branch of").waitFor();
+
+  await owner.getByRole("link", { name: "Return" }).click();
+  await owner.waitForURL(machineUrl);
+  await pictureWhere(owner, (rows) => rows.some((row) => row.includes("not found")));
+  // The dead future is still there, and the branch is a rail on its strip.
+  await strip(owner).locator(".rail").first().waitFor();
+  assert.deepEqual(owner.complaints, []);
+});
+
+test("a link that begins now shows nothing of what was before", async () => {
+  await owner.goto(machineUrl);
+  await typeLine(owner, "clear; echo before");
+  await pictureWhere(owner, (rows) => rows[0] === "before" && hasPrompt(rows));
+  const { watching } = await share(owner);
+  await owner.getByRole("dialog").getByRole("button", { name: "Close", exact: true }).click();
+  const since = await reached(owner);
+  await typeLine(owner, "clear; echo after");
+  await pictureWhere(owner, (rows) => rows[0] === "after" && hasPrompt(rows));
+
+  const guest = await openPage(browser, watching, PHONE);
+  await pictureWhere(guest, (rows) => rows[0] === "after");
+  await guest.locator(".strip[aria-busy=false]").waitFor();
+  await needle(guest).focus();
+  const [answer] = await Promise.all([
+    guest.waitForResponse((response) => response.url().includes("/picture?")),
+    guest.keyboard.press("Home"),
+  ]);
+  const picture = await answer.json();
+  assert.ok(picture.at_ns >= since, `${picture.at_ns}, the link was made at ${since}`);
+  // The screen as it stood then is all that there is of it.
+  await thenWhere(guest, (rows) => rows[0] === "before");
+  assert.equal(await guest.getByRole("button", { name: "Break in" }).count(), 0);
+  assert.deepEqual(guest.complaints, []);
+});
