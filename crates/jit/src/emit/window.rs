@@ -24,7 +24,7 @@ const TURNS_MAX: i32 = 32;
 /// With fewer the look is not worth it.
 const TURNS_MIN: i32 = 4;
 /// What a window touches through one register. The larger, the oftener a page ends in it.
-const SPAN_BYTES_MAX: i32 = 1024;
+const SPAN_BYTES_MAX: i32 = 1536;
 /// What holds the host's addresses; so many registers of the guest may point.
 const ADDENDS: [Reg; 2] = [Reg::Rcx, Reg::Rdx];
 
