@@ -1,4 +1,4 @@
-// The pages' times, as BENCHMARKS.md has them: `node benches/web/pages.mjs [link|echo|slow|crash] ...`
+// The pages' times, as BENCHMARKS.md has them: `node benches/web/pages.mjs [link|echo|past|slow|crash] ...`
 // runs all or those that are named. STACKVM names a binary that is built already.
 
 import { hasPrompt, Home, launch, openPage, pictureWhere } from "../../web/tests/stackvm.js";
@@ -6,9 +6,16 @@ import { measureCrash } from "./crash.mjs";
 import { measureEcho } from "./echo.mjs";
 import { measureLink } from "./link.mjs";
 import { printTable } from "./measure.mjs";
+import { measurePast } from "./past.mjs";
 import { measureSlow } from "./slow.mjs";
 
-const PARTS = { link: measureLink, echo: measureEcho, slow: measureSlow, crash: measureCrash };
+const PARTS = {
+  link: measureLink,
+  echo: measureEcho,
+  past: measurePast,
+  slow: measureSlow,
+  crash: measureCrash,
+};
 const wanted = process.argv.slice(2);
 const unknown = wanted.filter((name) => !Object.hasOwn(PARTS, name));
 if (unknown.length > 0) {

@@ -167,6 +167,12 @@ check("the machine's past", async (page) => {
   await page.goto(`${machineUrl}?t=0`);
   await page.locator('[aria-label="The terminal then"][aria-busy="false"]').waitFor();
 });
+check("a search in the past", async (page) => {
+  await press(page, "Search everything that was shown");
+  await page.getByRole("textbox", { name: "Text that was on a terminal" }).fill("busybox");
+  await page.keyboard.press("Enter");
+  await page.getByRole("button", { name: /BusyBox v/ }).waitFor();
+});
 check("the machine", async (page) => {
   await atMachine(page);
 });

@@ -274,6 +274,7 @@ test("the strip folds idle time, and finds instants again", async () => {
     end_ns: end * s,
     step_ns: s,
     bins,
+    entered_ns: [],
     typists: [],
   });
   const busy = view([bin(0, 10), bin(5, 1000), bin(1800, 10, 4), bin(3590, 10)]);

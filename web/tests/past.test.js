@@ -81,7 +81,8 @@ test("what was is dragged to while the machine runs on", async () => {
   await typeLine(owner, "echo first");
   await pictureWhere(owner, (rows) => rows.includes("first") && hasPrompt(rows));
   const first = await reached(owner);
-  await typeLine(owner, "clear; echo second");
+  // For so long that the strip's end is well within it.
+  await typeLine(owner, "clear; echo second; sleep 1");
   await pictureWhere(owner, (rows) => rows.includes("second") && hasPrompt(rows));
   const other = await openPage(browser, (await share(owner)).typing);
   await owner.getByRole("dialog").getByRole("button", { name: "Close", exact: true }).click();
@@ -132,6 +133,52 @@ test("the needle is moved with the keyboard, and time is played", async () => {
   await needle(owner).focus();
   await owner.keyboard.press("End");
   assert.equal(await says(owner), "live");
+  assert.deepEqual(owner.complaints, []);
+});
+
+test("what was ever shown is found, and leads to its instant", async () => {
+  await atMachine();
+  await typeLine(owner, "echo need''le");
+  await pictureWhere(owner, (rows) => rows.includes("needle") && hasPrompt(rows));
+  await clearScreen(owner);
+  await typeLine(owner, "echo hay");
+  await pictureWhere(owner, (rows) => rows.includes("hay") && hasPrompt(rows));
+  await owner.getByRole("button", { name: "Search everything that was shown" }).click();
+  const search = strip(owner).getByRole("search");
+  const sought = search.getByRole("textbox", { name: "Text that was on a terminal" });
+  await sought.fill("nowhere <b>");
+  await owner.keyboard.press("Enter");
+  await strip(owner).getByText("“nowhere <b>” was on none of its terminals.").waitFor();
+  await sought.fill("NEEDLE");
+  await owner.keyboard.press("Enter");
+  await strip(owner).getByText("1 line with “NEEDLE”").waitFor();
+  await strip(owner).getByRole("button", { name: /needle$/ }).click();
+  await thenWhere(owner, (rows) => rows.includes("needle") && !rows.includes("hay"));
+  await sought.focus();
+  await owner.keyboard.press("Escape");
+  assert.equal(await search.count(), 0);
+  await owner.getByRole("button", { name: "LIVE" }).click();
+  await pictureWhere(owner, (rows) => rows.includes("hay"));
+  assert.deepEqual(owner.complaints, []);
+});
+
+test("undo goes to just before the last Enter", async () => {
+  await atMachine();
+  await typeLine(owner, "echo one");
+  await pictureWhere(owner, (rows) => rows.includes("one") && hasPrompt(rows));
+  await typeLine(owner, "echo two");
+  await pictureWhere(owner, (rows) => rows.includes("two") && hasPrompt(rows));
+  await caughtUp(owner);
+  await owner.keyboard.press("Control+Alt+z");
+  await thenWhere(owner, (rows) => rows.at(-1) === "root@tiny:~# echo two");
+  await owner.keyboard.press("Control+Alt+z");
+  await thenWhere(owner, (rows) => rows.at(-1) === "root@tiny:~# echo one");
+  await owner.getByRole("button", { name: "To before the next Enter" }).click();
+  await thenWhere(owner, (rows) => rows.at(-1) === "root@tiny:~# echo two");
+  await owner.getByRole("button", { name: "To before the next Enter" }).click();
+  assert.equal(await says(owner), "live");
+  // The machine has heard nothing of it.
+  await pictureWhere(owner, (rows) => rows.includes("two") && hasPrompt(rows));
   assert.deepEqual(owner.complaints, []);
 });
 

@@ -44,6 +44,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/markers/{index}/branch", post(markers::branch))
         .route("/timeline", get(past::timeline))
         .route("/picture", get(past::picture))
+        .route("/search", get(past::search))
         .route("/branch", post(past::branch))
         .route("/shares", get(shares::list).post(shares::create))
         .route("/live", get(live::serve));

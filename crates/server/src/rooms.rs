@@ -240,12 +240,14 @@ impl Rooms {
         self.room(machine).map_or(Vec::new(), |room| room.with(|inner| inner.text.read(now)))
     }
 
-    /// The terminal that pages know by this index.
-    pub(crate) fn console(&self, machine: &str, index: u8) -> Option<ConsoleId> {
-        let known = self.room(machine).and_then(|room| {
-            room.look(|inner| inner.consoles.get(usize::from(index)).map(|console| console.id))
+    /// The terminals, as pages count them.
+    pub(crate) fn consoles(&self, machine: &str) -> Vec<ConsoleId> {
+        let known = self.room(machine).map(|room| {
+            room.look(|inner| inner.consoles.iter().map(|console| console.id).collect())
         });
-        known.or_else(|| condition::likely_consoles().get(usize::from(index)).copied())
+        known
+            .filter(|known: &Vec<ConsoleId>| !known.is_empty())
+            .unwrap_or_else(|| condition::likely_consoles().to_vec())
     }
 
     /// How it is: from its lab if one runs, else from what was told, else off or saved.

@@ -22,7 +22,7 @@ use crate::keyframe::Keyframe;
 use crate::note::Note;
 use crate::track::TrackItem;
 
-pub use picture::{Activity, BINS_MAX, Bin};
+pub use picture::{Activity, BINS_MAX, Bin, ENTERED_MAX};
 
 pub(crate) use blocks::{Piece, TrackPart, scan_log};
 #[cfg(unix)]

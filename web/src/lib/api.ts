@@ -51,6 +51,7 @@ export type TimelineView = {
   end_ns: number;
   step_ns: number;
   bins: BinView[];
+  entered_ns: number[];
   typists: string[];
 };
 export type BinView = {
@@ -60,6 +61,7 @@ export type BinView = {
   typist: number | null;
 };
 export type PictureView = { at_ns: number; columns: number; rows: number; draw: string };
+export type FoundView = { at_ns: number; console: number | null; line: string };
 export type BranchOf = { id: string; at_ns: number };
 export type Past = "from_now" | "all";
 export type ShareView = {

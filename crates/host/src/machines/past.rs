@@ -1,7 +1,10 @@
 //! A kept machine's past: what it showed, names of instants, and machines that go on from them. All
 //! only read its journal, which may grow meanwhile: what is durable counts.
 
+use std::collections::VecDeque;
+
 use stackvm_machine::{ConsoleId, Instant};
+use stackvm_timeline::ask::{self, Case, Pattern};
 use stackvm_timeline::note::Words;
 use stackvm_timeline::timeline::Activity;
 pub use stackvm_timeline::timeline::Bin;
@@ -48,6 +51,17 @@ pub struct Picture {
     pub rows: u16,
     /// Control sequences that draw it on an empty terminal of this size, whatever the guest wrote.
     pub draw: String,
+}
+
+/// A line that a terminal showed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Printed {
+    /// When.
+    pub at: Instant,
+    /// Which terminal.
+    pub console: ConsoleId,
+    /// The line, without control sequences.
+    pub line: String,
 }
 
 impl MachineSpec {
@@ -107,6 +121,31 @@ impl Machines {
         let timeline = Timeline::open(&journal)?;
         let activity = timeline.activity(BranchId::TRUNK, from)?;
         Ok(Some(Happened { activity, actors: timeline.actors().to_vec() }))
+    }
+
+    /// The last lines, at most so many, that a kept machine's terminals showed at an instant or
+    /// later and that have a text in them, whatever the case of its letters; in order.
+    ///
+    /// # Errors
+    /// [`MachinesError::NoPast`], [`MachinesError::Journal`], [`MachinesError::Unknown`].
+    pub fn printed(
+        &self,
+        id: &str,
+        from: Instant,
+        text: &str,
+        lines_max: usize,
+    ) -> Result<Vec<Printed>, MachinesError> {
+        let timeline = Timeline::open(&self.journal(id)?)?;
+        let mut found = VecDeque::new();
+        let Some(pattern) = Pattern::new(text, Case::Ignored) else { return Ok(Vec::new()) };
+        ask::shown(&timeline, BranchId::TRUNK, from, &pattern, &mut |hit| {
+            if found.len() == lines_max {
+                found.pop_front();
+            }
+            found.push_back(Printed { at: hit.at, console: hit.console, line: hit.line });
+            true
+        })?;
+        Ok(found.into())
     }
 
     /// The markers of a kept machine, by instant.

@@ -9,14 +9,19 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use stackvm_catalog::rows::SessionRow;
-use stackvm_host::machines::{Bin, Happened, Picture};
+use stackvm_host::machines::{Bin, Happened, Picture, Printed};
 use stackvm_machine::Instant;
 
-use super::extract::{Body, Owner, Params, Place, Visitor};
-use super::types::{Begun, BinView, NewBranch, PictureView, TimelineView};
+use super::extract::{Body, Owner, Params, Place, Visitor, check_text};
+use super::types::{Begun, BinView, FoundView, NewBranch, PictureView, TimelineView};
 use crate::app::App;
 use crate::problem::Problem;
 use crate::rights::Right;
+
+/// Longest text that is looked for, in bytes.
+const TEXT_BYTES_MAX: usize = 200;
+/// Most lines that are found.
+const FOUND_MAX: usize = 100;
 
 /// When the machine did something and somebody typed, from the instant on that whoever asks may
 /// see; empty for a machine that was never on.
@@ -59,6 +64,7 @@ fn view(happened: Happened) -> TimelineView {
         end_ns: activity.end.ns(),
         step_ns: activity.step.ns(),
         bins,
+        entered_ns: activity.entered.iter().map(|at| at.ns()).collect(),
         typists,
     }
 }
@@ -81,13 +87,45 @@ pub(crate) async fn picture(
     params.only(&["at_ns", "console"])?;
     let at_ns = params.text("at_ns").and_then(|text| text.parse().ok());
     let at = at_ns.and_then(instant).ok_or_else(|| not_an_instant("at_ns"))?;
-    let index = params.text("console").map_or(Some(0), |text| text.parse().ok());
-    let console = index.and_then(|index| app.rooms.console(&id, index));
+    let index = params.text("console").map_or(Some(0), |text| text.parse::<usize>().ok());
+    let console = index.and_then(|index| app.rooms.consoles(&id).get(index).copied());
     let console =
         console.ok_or_else(|| Problem::field("console", "the machine has no such terminal"))?;
     let at = at.max(Instant::from_ns(grant.past_from_ns));
     let Picture { at, columns, rows, draw } = app.fleet.picture(&id, console, at).await?;
     Ok(Json(PictureView { at_ns: at.ns(), columns, rows, draw }))
+}
+
+/// Lines that the machine's terminals showed, from the instant on that whoever asks may see: the
+/// last hundred that have a text in them, whatever the case of its letters.
+#[utoipa::path(get, path = "/api/machines/{id}/search", tag = "past",
+    params(
+        ("id" = String, Path, description = "The machine."),
+        ("q" = String, Query, description = "The text, on one line; 1 to 200 bytes."),
+    ),
+    responses((status = 200, description = "The lines, the last one first.", body = Vec<FoundView>)))]
+pub(crate) async fn search(
+    State(app): State<Arc<App>>,
+    Visitor(session): Visitor,
+    Place(id): Place<String>,
+    params: Params,
+) -> Result<Json<Vec<FoundView>>, Problem> {
+    let grant = app.allow(&session, &id, Right::SeePast).await?;
+    params.only(&["q"])?;
+    let text = params.text("q").unwrap_or_default();
+    check_text("q", text, TEXT_BYTES_MAX)?;
+    if text.is_empty() || text.contains('\n') {
+        return Err(Problem::field("q", "it is a text on one line"));
+    }
+    let from = Instant::from_ns(grant.past_from_ns);
+    let found = app.fleet.printed(&id, from, text.to_owned(), FOUND_MAX).await?;
+    let consoles = app.rooms.consoles(&id);
+    let view = |printed: Printed| FoundView {
+        at_ns: printed.at.ns() + 1,
+        console: consoles.iter().position(|console| *console == printed.console),
+        line: printed.line,
+    };
+    Ok(Json(found.into_iter().rev().map(view).collect()))
 }
 
 /// Makes a new machine that goes on from an instant of this one, which does not notice.

@@ -11,7 +11,7 @@ use crate::rights::{Right, Role};
 
 mod past;
 
-pub use past::{BinView, BranchOf, NewBranch, PictureView, TimelineView};
+pub use past::{BinView, BranchOf, FoundView, NewBranch, PictureView, TimelineView};
 
 /// A part of a list.
 #[derive(Clone, Debug, Serialize, ToSchema)]

@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant as WallInstant};
 
-use stackvm_host::machines::{Happened, Machines, Marker, Picture};
+use stackvm_host::machines::{Happened, Machines, Marker, Picture, Printed};
 use stackvm_host::protocol::{Command, RecordingAction};
 use stackvm_machine::{ConsoleId, Instant};
 
@@ -39,6 +39,17 @@ impl Fleet {
         at: Instant,
     ) -> Result<Picture, Problem> {
         self.read_past(id, move |machines, id| machines.picture(id, console, at)).await
+    }
+
+    /// The last lines that a machine showed from an instant on and that have a text in them.
+    pub(crate) async fn printed(
+        &self,
+        id: &str,
+        from: Instant,
+        text: String,
+        lines_max: usize,
+    ) -> Result<Vec<Printed>, Problem> {
+        self.read_past(id, move |machines, id| machines.printed(id, from, &text, lines_max)).await
     }
 
     /// The instants of a machine that have names.

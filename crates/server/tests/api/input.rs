@@ -122,6 +122,10 @@ pub(crate) fn wrong_input_is_named(site: Site) {
         ("/api/machines/web/shares?cursor=x", "cursor"),
         ("/api/machines/web/markers?x=1", "x"),
         ("/api/machines/web/timeline?x=1", "x"),
+        ("/api/machines/web/search", "q"),
+        ("/api/machines/web/search?q=", "q"),
+        ("/api/machines/web/search?q=a%0ab", "q"),
+        ("/api/machines/web/search?q=a&x=1", "x"),
         ("/api/machines/web/picture", "at_ns"),
         ("/api/machines/web/picture?at_ns=-1", "at_ns"),
         ("/api/machines/web/picture?at_ns=18446744073709551615", "at_ns"),
@@ -271,5 +275,5 @@ pub(crate) fn the_description_is_true(site: Site) {
             assert!(is_named, "{method} {path}: {}", answer.status);
         }
     }
-    assert_eq!(count, 35, "a new route is described and counted here");
+    assert_eq!(count, 36, "a new route is described and counted here");
 }

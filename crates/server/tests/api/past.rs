@@ -13,7 +13,8 @@ fn type_as(site: &Site, name: &str, keys: &str) {
     let mut lab = site.machines().connect("web").unwrap();
     lab.call(Command::Name { name: name.to_owned() }).unwrap();
     lab.send(Command::Type { console: ConsoleId::Serial, bytes: keys.into() }).unwrap();
-    await_true(|| shown(&site.owner, u64::from(u32::MAX) << 20).contains(keys));
+    let text = keys.rsplit('H').next().unwrap();
+    await_true(|| shown(&site.owner, u64::from(u32::MAX) << 20).contains(text));
 }
 
 /// Of the terminal that the program writes to.
@@ -45,7 +46,9 @@ fn typed(timeline: &Value) -> u64 {
 
 pub(crate) fn it_is_shown_to_those_who_may_see_it(site: Site) {
     site.running_machine("web");
-    type_as(&site, "Ada", "then");
+    // Only what was on the screen is there for those who come later.
+    type_as(&site, "Ada", "once");
+    type_as(&site, "Ada", "\x1b[2J\x1b[Hthen");
     let end_ns = |who: &Who| timeline(who)["end_ns"].as_u64().unwrap();
     let before = end_ns(&site.owner);
     let guest = |wish: Value| site.nobody().enter(&entry(&site.share("web", wish)));
@@ -57,8 +60,8 @@ pub(crate) fn it_is_shown_to_those_who_may_see_it(site: Site) {
     type_as(&site, "Bob", "soon");
 
     let whole = timeline(&site.owner);
-    assert_eq!((typed(&whole), &whole["typists"]), (8, &json!(["Ada", "Bob"])));
-    assert_eq!(typed(&timeline(&all)), 8);
+    assert_eq!((typed(&whole), &whole["typists"]), (19, &json!(["Ada", "Bob"])));
+    assert_eq!(typed(&timeline(&all)), 19);
     // A link that begins at an instant shows nothing of what was before, not even who was there.
     let part = timeline(&late);
     assert_eq!((typed(&part), &part["typists"]), (4, &json!(["Bob"])));
@@ -66,6 +69,23 @@ pub(crate) fn it_is_shown_to_those_who_may_see_it(site: Site) {
     assert!(begin_ns >= before && begin_ns <= end_ns(&late), "{part}");
     let bins = part["bins"].as_array().unwrap();
     assert!(bins.iter().all(|bin| bin["at_ns"].as_u64().unwrap() >= begin_ns), "{part}");
+
+    let found = |who: &Who, text: &str| -> Vec<(u64, String)> {
+        let answer = who.get(&format!("/api/machines/web/search?q={text}"));
+        assert_eq!(answer.status, 200, "{answer:?}");
+        let hits = answer.json();
+        let hit = |hit: &Value| {
+            (hit["at_ns"].as_u64().unwrap(), hit["line"].as_str().unwrap().to_owned())
+        };
+        hits.as_array().unwrap().iter().map(hit).collect()
+    };
+    let hits = found(&site.owner, "THEN");
+    assert_eq!((hits.len(), hits[0].1.as_str()), (1, "thensoon"));
+    assert!(shown(&site.owner, hits[0].0).contains("then") && hits[0].0 <= before + 1);
+    assert_eq!((found(&all, "once").len(), found(&all, "ok").len()), (1, 1));
+    assert_eq!((found(&late, "once"), found(&late, "ok")), (vec![], vec![]));
+    assert_eq!(found(&late, "then")[0].1, "thensoon");
+    assert_eq!(found(&site.owner, "nothing"), []);
 
     let first = picture(&site.owner, 0);
     assert_eq!(first["at_ns"], whole["begin_ns"]);

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use avt::Cursor;
 use stackvm_machine::instant::Ticks;
 use stackvm_machine::{ConsoleId, Instant, Output};
 
@@ -12,6 +13,8 @@ use super::text::{Line, LineFinder, Pattern};
 use crate::branch::BranchId;
 use crate::position::Position;
 use crate::replay::{Replay, ReplayError};
+use crate::screen::Screen;
+use crate::timeline::{OpenError, Timeline};
 use crate::track::TrackEvent;
 
 /// Virtual time that is computed at once where the track ends.
@@ -64,19 +67,10 @@ pub fn console(
     let mut search = Search { console, pattern, part, streams, visit, goes_on: true };
     for part in timeline.path(branch) {
         search.begin_part(part.branch, reached);
-        for item in timeline.track(part.branch) {
-            // A track that ends early is made again below.
-            let Ok(item) = item else { break };
-            if item.at > part.at {
-                break;
-            }
-            if let TrackEvent::Output(bytes) = item.event {
-                search.read(item.console, &bytes, item.at);
-            }
-            reached = reached.max(item.at);
-            if !search.goes_on {
-                return Ok(());
-            }
+        // A track that ends early is made again below.
+        reached = reached.max(search.read_track(&timeline, part, begin));
+        if !search.goes_on {
+            return Ok(());
         }
         // What came after the track's end.
         let from = Position { branch: part.branch, at: reached, entries: None };
@@ -98,6 +92,49 @@ pub fn console(
     Ok(())
 }
 
+/// Looks for a pattern in what a branch showed at an instant and printed from then on, as far as
+/// its output track goes: without a replay. `visit` is told every line that has it and may say
+/// stop.
+///
+/// # Errors
+/// [`OpenError`] when the track or a keyframe's picture is damaged.
+pub fn shown(
+    timeline: &Timeline,
+    branch: BranchId,
+    from: Instant,
+    pattern: &Pattern,
+    visit: &mut dyn FnMut(Hit) -> bool,
+) -> Result<(), OpenError> {
+    let from = from.max(timeline.begin(branch));
+    let part = (branch, from);
+    let streams = BTreeMap::new();
+    let mut search = Search { console: None, pattern, part, streams, visit, goes_on: true };
+    for (console, screen) in timeline.pictures(branch, from)? {
+        search.read(console, &as_printed(&screen), from);
+    }
+    let after = Instant::from_ticks(from.ticks() + 1);
+    search.read_track(
+        timeline,
+        Position { branch, at: timeline.branch(branch).end, entries: None },
+        after,
+    );
+    search.finish();
+    Ok(())
+}
+
+/// What has to be printed to show this, without styles; the cursor's line is not over yet.
+fn as_printed(screen: &Screen) -> Vec<u8> {
+    let Cursor { col, row, .. } = screen.cursor();
+    let mut bytes = Vec::new();
+    for (_, text) in screen.text().into_iter().enumerate().filter(|(number, _)| *number != row) {
+        bytes.extend_from_slice(text.as_bytes());
+        bytes.push(b'\n');
+    }
+    let line = screen.lines().nth(row).map(avt::Line::text).unwrap_or_default();
+    bytes.extend(line.chars().take(col).collect::<String>().into_bytes());
+    bytes
+}
+
 struct Search<'a> {
     console: Option<ConsoleId>,
     pattern: &'a Pattern,
@@ -115,6 +152,24 @@ impl Search<'_> {
         for stream in self.streams.values_mut() {
             stream.slices.push((branch, at, at, stream.bytes));
         }
+    }
+
+    /// Reads what is on the track of a part of the path from an instant on; returns how far it goes.
+    fn read_track(&mut self, timeline: &Timeline, part: Position, from: Instant) -> Instant {
+        let mut reached = Instant::default();
+        for item in timeline.track(part.branch) {
+            let Ok(item) = item else { break };
+            if item.at > part.at || !self.goes_on {
+                break;
+            }
+            reached = item.at;
+            if let TrackEvent::Output(bytes) = item.event
+                && item.at >= from
+            {
+                self.read(item.console, &bytes, item.at);
+            }
+        }
+        reached
     }
 
     fn read(&mut self, console: ConsoleId, bytes: &[u8], at: Instant) {
@@ -201,3 +256,6 @@ pub fn exact_instant(replay: &mut Replay, hit: &Hit) -> Result<Instant, ReplayEr
     // The first instruction boundary from there on.
     Ok(replay.position().at)
 }
+
+#[cfg(test)]
+mod tests;

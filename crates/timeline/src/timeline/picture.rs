@@ -1,7 +1,7 @@
 //! What terminals showed and when something happened: from the output track and the inputs,
 //! without a replay. Whoever drags through an hour is shown this; the exact state is a replay's.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use stackvm_machine::instant::Ticks;
 use stackvm_machine::{ConsoleId, Input, Instant};
@@ -17,6 +17,8 @@ use crate::track::TrackEvent;
 
 /// Most bins in an [`Activity`].
 pub const BINS_MAX: usize = 1000;
+/// Most instants in [`Activity::entered`].
+pub const ENTERED_MAX: usize = 1000;
 /// The shortest bin.
 const STEP_MIN: Ticks = Ticks::from_ns(100_000_000);
 /// Of a longer log, only its end is looked at: one that many frames came in by is long.
@@ -35,6 +37,8 @@ pub struct Activity {
     pub step: Ticks,
     /// Those in which something happened, in order.
     pub bins: Vec<Bin>,
+    /// When somebody pressed Enter: the last ones, in order.
+    pub entered: Vec<Instant>,
 }
 
 /// What happened within a [`Activity::step`].
@@ -62,11 +66,33 @@ impl Timeline {
         console: ConsoleId,
         at: Instant,
     ) -> Result<Screen, OpenError> {
+        let mut screens = self.drawn(branch, Some(console), at)?;
+        Ok(screens.remove(&console).unwrap_or_else(empty))
+    }
+
+    /// What each terminal that was ever written to showed; see [`Timeline::picture`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn pictures(
+        &self,
+        branch: BranchId,
+        at: Instant,
+    ) -> Result<BTreeMap<ConsoleId, Screen>, OpenError> {
+        self.drawn(branch, None, at)
+    }
+
+    fn drawn(
+        &self,
+        branch: BranchId,
+        only: Option<ConsoleId>,
+        at: Instant,
+    ) -> Result<BTreeMap<ConsoleId, Screen>, OpenError> {
         let keyframes = self.keyframes_of(branch);
         let before = keyframes.partition_point(|keyframe| keyframe.at <= at).checked_sub(1);
-        let (mut screen, drawn_bytes) = match before.map(|place| &keyframes[place]) {
-            Some(keyframe) => (self.shown_at(keyframe, console)?, keyframe.track_bytes),
-            None => (empty(), 0),
+        let (mut screens, drawn_bytes) = match before.map(|place| &keyframes[place]) {
+            Some(keyframe) => (self.shown_at(keyframe, only)?, keyframe.track_bytes),
+            None => (BTreeMap::new(), 0),
         };
         let parts = blocks::track_behind(&self.parts.tracks[branch.0 as usize], drawn_bytes);
         for item in blocks::track(parts) {
@@ -74,15 +100,16 @@ impl Timeline {
             if item.at > at {
                 break;
             }
-            if item.console != console {
+            if only.is_some_and(|only| item.console != only) {
                 continue;
             }
+            let screen = screens.entry(item.console).or_insert_with(empty);
             match item.event {
                 TrackEvent::Output(bytes) => screen.feed(&bytes),
                 TrackEvent::Resize { columns, rows } => screen.resize(columns, rows),
             }
         }
-        Ok(screen)
+        Ok(screens)
     }
 
     /// When something happened on a branch, from an instant on.
@@ -92,6 +119,7 @@ impl Timeline {
     pub fn activity(&self, branch: BranchId, from: Instant) -> Result<Activity, OpenError> {
         let (begin, end) = (self.begin(branch).max(from), self.branch(branch).end);
         let mut bins = Bins { step: STEP_MIN, bins: BTreeMap::new() };
+        let mut entered = VecDeque::new();
         for (at, bytes) in self.written(branch)? {
             if at >= begin {
                 bins.at(at).output_bytes += bytes;
@@ -106,19 +134,31 @@ impl Timeline {
                 let bin = bins.at(at);
                 bin.typed_bytes += bytes.len() as u64;
                 bin.typist = Some(actor);
+                if bytes.contains(&b'\r') || bytes.contains(&b'\n') {
+                    entered.push_back(at);
+                }
+                if entered.len() > ENTERED_MAX {
+                    entered.pop_front();
+                }
             }
         }
-        Ok(Activity { begin, end: end.max(begin), step: bins.step, bins: bins.in_order() })
+        let (step, bins, entered) = (bins.step, bins.in_order(), entered.into());
+        Ok(Activity { begin, end: end.max(begin), step, bins, entered })
     }
 
-    fn shown_at(&self, keyframe: &Keyframe, console: ConsoleId) -> Result<Screen, OpenError> {
+    fn shown_at(
+        &self,
+        keyframe: &Keyframe,
+        only: Option<ConsoleId>,
+    ) -> Result<BTreeMap<ConsoleId, Screen>, OpenError> {
         let bytes = tree::read_blob(&*self.chunks(), &keyframe.derived, DERIVED_BYTES_MAX)?;
         let derived: Derived = postcard::from_bytes(&bytes).map_err(|error| {
             let problem = format!("what terminals showed at {}: {error}", keyframe.at);
             OpenError::Damaged { place: self.place().to_owned(), problem }
         })?;
-        let state = derived.screens.iter().find(|state| state.console == console);
-        Ok(state.map_or_else(empty, Screen::restore))
+        let states = derived.screens.iter();
+        let wanted = states.filter(|state| only.is_none_or(|only| state.console == only));
+        Ok(wanted.map(|state| (state.console, Screen::restore(state))).collect())
     }
 
     /// How many bytes terminals wrote, and when.

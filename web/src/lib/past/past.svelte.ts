@@ -4,6 +4,7 @@
 import {
   type Begun,
   call,
+  type FoundView,
   type MachineView,
   type MarkerView,
   type Page,
@@ -115,6 +116,19 @@ export class Past {
     this.#want(this.at);
   }
 
+  /** To just before the Enter before, or the next one; beyond the last is live. */
+  step(by: 1 | -1): void {
+    const { timeline } = this;
+    if (!timeline) return;
+    this.pause();
+    const at = this.at ?? timeline.end_ns + 1;
+    const before = timeline.entered_ns.map((enter) => enter - 1);
+    const next = by < 0 ? before.findLast((enter) => enter < at) : before.find((enter) => enter > at);
+    if (next !== undefined) this.go(next);
+    else if (by < 0) this.go(timeline.begin_ns);
+    else this.live();
+  }
+
   readonly live = () => {
     this.pause();
     this.at = null;
@@ -161,6 +175,12 @@ export class Past {
     } finally {
       this.isBreakingIn = false;
     }
+  }
+
+  /** Lines that its terminals showed and that have a text in them, the last one first. */
+  search(text: string): Promise<FoundView[]> {
+    const path = `${this.#path}/search?q=${encodeURIComponent(text)}`;
+    return call<FoundView[]>("GET", path, undefined, { bearer: this.#bearer });
   }
 
   /** One picture is asked for at a time, and then the newest wish. */

@@ -14,6 +14,8 @@ pub struct TimelineView {
     pub step_ns: u64,
     /// The parts of its time in which something happened, in order; at most 1000.
     pub bins: Vec<BinView>,
+    /// When somebody pressed Enter, in order; the last 1000.
+    pub entered_ns: Vec<u64>,
     /// Who typed: `typist` counts in this list.
     pub typists: Vec<String>,
 }
@@ -43,6 +45,17 @@ pub struct PictureView {
     /// Control sequences that draw it on an empty terminal of this size; the server's own, whatever
     /// the guest wrote.
     pub draw: String,
+}
+
+/// A line that a terminal showed.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, ToSchema)]
+pub struct FoundView {
+    /// When it was there, whole up to what was looked for.
+    pub at_ns: u64,
+    /// The terminal's index; `null` for one that pages do not show.
+    pub console: Option<usize>,
+    /// The line, without control sequences.
+    pub line: String,
 }
 
 /// The instant that a machine is to go on from.

@@ -76,6 +76,7 @@ fn bins_count_what_happened_in_them() {
     for at in [20 * step, 20 * step + 1, 30 * step] {
         journal.append(&typed(at)).unwrap();
     }
+    journal.append(&Entry { actor: ada, ..key(30 * step, b'\r') }).unwrap();
     // What the host types is nobody's.
     journal.append(&key(30 * step + 1, b'h')).unwrap();
     journal.output(units(30 * step + 2), &output(SHELL, "12345")).unwrap();
@@ -91,11 +92,12 @@ fn bins_count_what_happened_in_them() {
     };
     let all = activity(0);
     assert_eq!((all.begin, all.end, all.step), (units(1000), units(90 * step), STEP_MIN));
-    assert_eq!(all.bins, [bin(20, 2, 0), bin(30, 1, 5)]);
+    assert_eq!(all.bins, [bin(20, 2, 0), bin(30, 2, 5)]);
+    assert_eq!(all.entered, [units(30 * step)]);
     let late = activity(20 * step + 1);
     assert_eq!(late.begin, units(20 * step + 1));
-    assert_eq!(late.bins, [bin(20, 1, 0), bin(30, 1, 5)]);
-    assert_eq!(activity(90 * step).bins, []);
+    assert_eq!(late.bins, [bin(20, 1, 0), bin(30, 2, 5)]);
+    assert_eq!((activity(90 * step).bins, activity(90 * step).entered), (vec![], vec![]));
     // Beyond the end there is nothing, and no time.
     let beyond = activity(91 * step);
     assert_eq!((beyond.begin, beyond.end), (units(91 * step), units(91 * step)));
