@@ -11,8 +11,9 @@ use stackvm_tests::Rng;
 use stackvm_tests::guest::{self, Level};
 use stackvm_tests::recording::{Recording, Witness};
 use stackvm_timeline::ask::{self, Case, Pattern};
-use stackvm_timeline::replay::{Reached, Replay, ReplayError};
-use stackvm_timeline::{BranchId, Event, Position, Timeline};
+use stackvm_timeline::journal::Journal;
+use stackvm_timeline::replay::{Boot, FirstKeyframe, Reached, Replay, ReplayError};
+use stackvm_timeline::{BranchId, Entry, Event, Position, Timeline};
 
 const MS: u64 = 1_000_000;
 
@@ -198,7 +199,7 @@ fn resets_and_the_end() {
     check_straight(&timeline, &witnesses, &mut rng);
     // The configuration that a reset on a branch begins from is that of the last one.
     let mut replay = Replay::new(timeline).expect("a replay");
-    let config = |replay: &mut Replay| replay.depart().expect("a machine").config;
+    let config = |replay: &mut Replay| replay.depart(Boot::Read).expect("a machine").config;
     assert_eq!((config(&mut replay).seed, config(&mut replay).kernel.is_some()), (0, true));
     replay.seek(witnesses[4].position).expect("a recorded place");
     assert_eq!((config(&mut replay).seed, config(&mut replay).rtc_ns), (7, 8));
@@ -238,12 +239,102 @@ fn who_departs_and_does_the_same_gets_the_same() {
     let timeline = recording.timeline();
     let mut replay = Replay::new(timeline).expect("a replay");
     replay.seek(recording.witnesses[1].position).expect("a recorded place");
-    let mut departure = replay.depart().expect("a machine");
+    let mut departure = replay.depart(Boot::Read).expect("a machine");
     let input = Input::Console { console: ConsoleId::Serial, bytes: b"two".to_vec() };
     departure.machine.input(input);
     departure.machine.run(Instant::from_ns(9 * MS));
     assert_eq!(departure.machine.digest(), recording.witnesses[2].digest);
     assert_eq!(replay.digest(), recording.witnesses[1].digest, "the replay stays where it was");
+}
+
+/// A machine that goes on from another's past has a journal that needs nothing of the other's, and
+/// that is mostly the other's packs.
+#[test]
+fn a_journal_that_begins_in_another_is_its_own() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut recording = Recording::start(folder.path(), "other", &config("worker", 4, &[]));
+    let first = recording.timeline().keyframes()[0].clone();
+    recording.serial("one");
+    recording.run(Instant::from_ns(3 * MS));
+    recording.keyframe();
+    recording.run(Instant::from_ns(5 * MS));
+    recording.witness();
+    recording.serial("two");
+    recording.run(Instant::from_ns(9 * MS));
+    recording.keyframe();
+    recording.witness();
+    let (other, witnesses) = recording.end();
+
+    let timeline = Arc::new(Timeline::open(&other).expect("a journal"));
+    let begin = witnesses[1].position;
+    let mut replay = Replay::near(timeline.clone(), begin).expect("a replay");
+    assert!(replay.position().at > first.at, "it does not begin at the beginning");
+    replay.seek(begin).expect("a recorded place");
+    let pack = folder.path().join("new.pack");
+    let FirstKeyframe { keyframe, mut packs, .. } =
+        replay.first_keyframe(&pack).expect("a keyframe");
+    assert_eq!((keyframe.digest, keyframe.at), (witnesses[1].digest, begin.at));
+    assert!(packs.len() >= 3, "{packs:?}: those of two keyframes, and its own");
+    let bytes = |path: &Path| path.metadata().expect("a pack").len();
+    let linked: u64 = packs.iter().filter(|path| **path != pack).map(|path| bytes(path)).sum();
+    assert!(bytes(&pack) < linked / 2, "{} bytes beside {linked}", bytes(&pack));
+    // Its header's files are in no keyframe.
+    packs.push(other.join("000000.pack"));
+    let own = folder.path().join("own.journal");
+    let mut journal =
+        Journal::create(&own, timeline.header(), &packs, &keyframe, "a test").expect("a journal");
+    let actor = journal.actor("somebody").expect("an actor");
+    let input = Input::Console { console: ConsoleId::Serial, bytes: b"two".to_vec() };
+    let entry = Entry { at: begin.at, actor, event: Event::Input(input) };
+    journal.append(&entry).expect("a disk that takes it");
+    journal.reach(Instant::from_ns(9 * MS)).expect("a disk that takes it");
+    drop((replay, timeline, journal));
+    std::fs::remove_dir_all(&other).expect("it was there");
+
+    let timeline = Arc::new(Timeline::open(&own).expect("a journal"));
+    let mut replay = Replay::new(timeline).expect("a replay");
+    assert_eq!(replay.digest(), witnesses[1].digest);
+    let at = Instant::from_ns(9 * MS);
+    replay.seek(Position { branch: BranchId::TRUNK, at, entries: None }).expect("its end");
+    assert_eq!(replay.digest(), witnesses[2].digest);
+}
+
+/// A keyframe that cannot be read is as none, also where a replay begins.
+#[test]
+fn a_replay_begins_at_a_keyframe_that_can_be_read() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut recording = Recording::start(folder.path(), "damaged", &config("worker", 1, &[]));
+    for ms in [2, 4] {
+        recording.run(Instant::from_ns(ms * MS));
+        recording.keyframe();
+    }
+    recording.run(Instant::from_ns(5 * MS));
+    recording.witness();
+    let begins_at = |timeline: Arc<Timeline>, to: Position, digest| {
+        let mut replay = Replay::near(timeline, to).expect("a replay");
+        let begun = replay.position().at;
+        replay.seek(to).expect("a recorded place");
+        assert_eq!(replay.digest(), digest);
+        begun
+    };
+    let (journal, witnesses) = recording.end();
+    let (to, digest) = (witnesses[1].position, witnesses[1].digest);
+    let open = || Arc::new(Timeline::open(&journal).expect("a journal"));
+    let keyframes: Vec<Instant> = open().keyframes().iter().map(|keyframe| keyframe.at).collect();
+    assert_eq!(begins_at(open(), to, digest), keyframes[2]);
+    // The second half of the last pack: its chunks.
+    let mut packs: Vec<_> = std::fs::read_dir(&journal)
+        .expect("a folder")
+        .map(|entry| entry.expect("a file").path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "pack"))
+        .collect();
+    packs.sort();
+    let timeline = open();
+    let last = packs.last().expect("there are three");
+    let bytes = std::fs::read(last).expect("a pack");
+    let spoilt: Vec<u8> = bytes.iter().map(|byte| byte ^ 0x55).collect();
+    std::fs::write(last, [&bytes[..8], &spoilt[8..]].concat()).expect("a pack");
+    assert_eq!(begins_at(timeline, to, digest), keyframes[1]);
 }
 
 /// Something happened to the machine that is not in the log: where it shows is named.
@@ -348,7 +439,7 @@ fn stores_to_an_address_are_found() {
     let page = |replay: &mut Replay, at: u64| {
         let at = Instant::from_ns(at * MS);
         replay.seek(Position { branch: BranchId::TRUNK, at, entries: None }).expect("a place");
-        replay.depart().expect("a machine").machine.freeze()
+        replay.depart(Boot::Read).expect("a machine").machine.freeze()
     };
     let (early, late) = (page(&mut replay, 4), page(&mut replay, 39));
     let changed = (1..early.ram().pages())

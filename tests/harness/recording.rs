@@ -14,7 +14,7 @@ use stackvm_timeline::branch::{BranchKind, ForkPoint, Origin};
 use stackvm_timeline::header::{Content, DiskBase, Header, Sources};
 use stackvm_timeline::journal::Journal;
 use stackvm_timeline::keyframe::{Job, Keyframer, Place};
-use stackvm_timeline::replay::Replay;
+use stackvm_timeline::replay::{Boot, Replay};
 use stackvm_timeline::screen::{Derived, Screens};
 use stackvm_timeline::{ActorId, BranchId, Entry, Event, Position, Timeline};
 
@@ -168,7 +168,7 @@ impl Recording {
         let timeline = Arc::new(self.journal.timeline().expect("a timeline"));
         let mut replay = Replay::new(timeline).expect("a replay");
         replay.seek(from).expect("a recorded place");
-        let departure = replay.depart().expect("a machine");
+        let departure = replay.depart(Boot::Read).expect("a machine");
         let Position { branch, at, entries } = departure.from;
         let entries = entries.expect("a replay counts them");
         let origin = Origin::Fork(ForkPoint { branch, at, entries });

@@ -62,7 +62,7 @@ impl BreakIn {
         let folder = journal.folder().to_owned();
         let mut lab = Lab::with_machine(machine, config);
         lab.restore(&derived);
-        lab.record(Recorder::go_on(journal)?);
+        lab.record(Recorder::go_on(journal, None)?);
         Ok(BreakIn { lab, journal: folder, branch, name: new.name.clone() })
     }
 

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use stackvm_machine::instant::Ticks;
 use stackvm_machine::{Instant, Machine};
-use stackvm_timeline::replay::{Departure, Replay, ReplayError};
+use stackvm_timeline::replay::{Boot, Departure, Replay, ReplayError};
 use stackvm_timeline::{Position, Timeline};
 use thiserror::Error;
 
@@ -167,7 +167,7 @@ impl ThrowAway {
     /// [`PastError::Replay`].
     pub fn leave(replay: &mut Replay, at: Position) -> Result<ThrowAway, PastError> {
         replay.seek(at)?;
-        Ok(ThrowAway::new(replay.depart()?))
+        Ok(ThrowAway::new(replay.depart(Boot::Read)?))
     }
 
     /// With a machine that has left its recording.

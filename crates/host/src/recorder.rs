@@ -21,6 +21,7 @@ mod keyframes;
 mod one;
 
 pub(crate) use header::{HeaderError, header};
+pub(crate) use keyframes::first_pack_path;
 pub(crate) use one::Recorder;
 
 /// What somebody waits for, by a number of theirs.

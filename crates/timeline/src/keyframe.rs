@@ -24,6 +24,8 @@ use crate::branch::BranchId;
 use crate::screen::Derived;
 
 #[cfg(unix)]
+pub(crate) use behind::write_alone;
+#[cfg(unix)]
 pub use behind::{Finished, Job, Keyframer, KeyframerError};
 pub use load::{KeyframeError, Near, load};
 

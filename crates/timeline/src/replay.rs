@@ -7,6 +7,8 @@
 //! here.
 
 mod config;
+#[cfg(unix)]
+mod elsewhere;
 mod kept;
 mod path;
 mod run;
@@ -28,6 +30,8 @@ use crate::position::Position;
 use crate::screen::{Derived, Screens};
 use crate::timeline::{OpenError, Timeline};
 use config::Configuration;
+#[cfg(unix)]
+pub use elsewhere::FirstKeyframe;
 use kept::KeptStates;
 use path::Path;
 
@@ -102,11 +106,20 @@ pub struct Replay {
     watching: Range<u64>,
 }
 
+/// What a reset of a machine needs and nothing else does: kernel, initial RAM disk, firmware.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Boot {
+    /// It is read, and stays in memory.
+    Read,
+    /// Whoever has the machine reads it when there is a reset.
+    Later,
+}
+
 /// A machine that leaves its timeline: for a branch that has inputs of its own.
 pub struct Departure {
     /// The machine.
     pub machine: Machine,
-    /// What it was made from, as of the last reset, with everything a reset needs.
+    /// What it was made from, as of the last reset.
     pub config: MachineConfig,
     /// What its terminals show and which ports are open.
     pub derived: Derived,
@@ -120,12 +133,21 @@ impl Replay {
     /// # Errors
     /// See [`ReplayError`].
     pub fn new(timeline: Arc<Timeline>) -> Result<Replay, ReplayError> {
+        let at = timeline.begin(BranchId::TRUNK);
+        Replay::near(timeline, Position { branch: BranchId::TRUNK, at, entries: Some(0) })
+    }
+
+    /// At the last keyframe on the way to a place, for a seek there: no other is read.
+    ///
+    /// # Errors
+    /// See [`ReplayError`].
+    pub fn near(timeline: Arc<Timeline>, to: Position) -> Result<Replay, ReplayError> {
         let configuration = Configuration::new(&timeline)?;
         let mut trees = StateTrees::new(configuration.shape());
         let mut kept = KeptStates::default();
-        let path = Path::new(timeline.clone(), BranchId::TRUNK);
-        let first = path.first_keyframe()?;
-        let state = seek::load(&timeline, &configuration, &mut trees, &mut kept, first)?;
+        let path = Path::new(timeline.clone(), to.branch);
+        let (state, distrusted) =
+            seek::first_state(&path, &timeline, &configuration, &mut trees, &mut kept, to)?;
         let mut replay = Replay {
             machine: Machine::thaw(&state.frozen),
             screens: Screens::from_derived(&state.derived),
@@ -136,7 +158,7 @@ impl Replay {
             trees,
             kept,
             unkept_work: 0,
-            distrusted: Vec::new(),
+            distrusted,
             watching: 0..0,
         };
         replay.path.go_to(state.place.branch, state.place.entries);
@@ -229,11 +251,13 @@ impl Replay {
     /// A machine that goes its own way from here. This replay is not touched.
     ///
     /// # Errors
-    /// [`ReplayError::Configure`] when kernel, initial RAM disk or firmware cannot be read, which a
-    /// reset needs.
-    pub fn depart(&mut self) -> Result<Departure, ReplayError> {
+    /// [`ReplayError::Configure`] when kernel, initial RAM disk or firmware cannot be read.
+    pub fn depart(&mut self, boot: Boot) -> Result<Departure, ReplayError> {
         let frozen = self.machine.freeze();
-        let boot = self.configuration.boot()?;
+        let boot = match boot {
+            Boot::Read => self.configuration.boot()?,
+            Boot::Later => self.configuration.shape(),
+        };
         let config = MachineConfig {
             seed: frozen.config().seed,
             rtc_ns: frozen.config().rtc_ns,

@@ -216,6 +216,11 @@ impl Timeline {
         Arc::new(self.parts.chunks.clone())
     }
 
+    #[cfg(unix)]
+    pub(crate) fn packs(&self) -> stackvm_store::PackSet {
+        self.parts.chunks.clone()
+    }
+
     /// A branch's own entries from the `first`-th (counted from 0) on.
     ///
     /// # Errors

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant as Wall};
 
 use stackvm_machine::instant::Ticks;
 use stackvm_machine::{ConsoleId, Instant};
-use stackvm_timeline::replay::{Departure, Reached, Replay, ReplayError};
+use stackvm_timeline::replay::{Boot, Departure, Reached, Replay, ReplayError};
 use stackvm_timeline::{BranchId, Position, Timeline, When};
 use tokio::sync::watch;
 
@@ -252,7 +252,7 @@ impl Work {
             Order::Depart(go) => {
                 self.arrive();
                 self.hold();
-                match self.replay.as_mut().map(Replay::depart) {
+                match self.replay.as_mut().map(|replay| replay.depart(Boot::Read)) {
                     Some(Ok(departure)) => go(departure),
                     Some(Err(error)) => self.stick(&error),
                     None => {}

@@ -6,7 +6,7 @@ use stackvm_machine::instant::Ticks;
 use stackvm_machine::persist::{DETERMINISM_VERSION, PROFILE};
 use stackvm_timeline::header::{Content, HeaderFirmware};
 use stackvm_timeline::journal::Journal;
-use stackvm_timeline::replay::Replay;
+use stackvm_timeline::replay::{Boot, Replay};
 use stackvm_timeline::{BranchId, Header, Position, Timeline};
 
 use super::*;
@@ -143,10 +143,10 @@ fn a_recording_goes_on_where_it_was_left() {
     let mut replay = Replay::new(Arc::new(journal.timeline().unwrap())).unwrap();
     let at = Position { branch: tip.branch, at: tip.reached, entries: Some(tip.entries) };
     replay.seek(at).unwrap();
-    let departure = replay.depart().unwrap();
+    let departure = replay.depart(Boot::Read).unwrap();
     let mut lab = Lab::with_machine(departure.machine, departure.config);
     lab.restore(&departure.derived);
-    lab.record(Recorder::go_on(journal).unwrap());
+    lab.record(Recorder::go_on(journal, None).unwrap());
     play(&mut lab, 8, 0);
     assert_eq!(lab.machine.digest(), plain.machine.digest());
 }

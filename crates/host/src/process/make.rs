@@ -7,7 +7,7 @@ use std::sync::Arc;
 use stackvm_machine::instant::Ticks;
 use stackvm_machine::{Input, Instant, Machine, MachineConfig, Stop};
 use stackvm_timeline::journal::Journal;
-use stackvm_timeline::replay::{Departure, Replay};
+use stackvm_timeline::replay::{Boot, Departure, FirstKeyframe, Replay};
 use stackvm_timeline::screen::Screens;
 use stackvm_timeline::track::TrackItem;
 use stackvm_timeline::{BranchId, Position, Timeline};
@@ -18,7 +18,7 @@ use crate::lab::{Actor, FreshIdentity, Lab, rtc_base};
 use crate::machines::{JOURNAL_FOLDER, Lifetime, MachineSpec, STOPPED_FILE, Source, StartFrom};
 use crate::machines::{Left, left};
 use crate::prompt::{self, BootFiles, Prompt};
-use crate::recorder::{Recorder, header};
+use crate::recorder::{Recorder, first_pack_path, header};
 
 /// Virtual time that a guest has to become a machine of its own.
 const FRESH_LIMIT: Ticks = Ticks::from_ns(120_000_000_000);
@@ -39,11 +39,13 @@ pub(super) fn make(folder: &Path, spec: &MachineSpec, data: &Path) -> Result<Mad
     spec.check_forwards()?;
     let own = (spec.lifetime == Lifetime::Named).then(|| folder.join(JOURNAL_FOLDER));
     let kept = own.as_deref().filter(|journal| journal.is_dir());
-    let mut from_prompt = None;
+    let (mut from_prompt, mut left_past) = (None, None);
     let mut made = match (kept, &spec.source) {
         (Some(journal), _) => go_on(journal, spec, data, left(folder))?,
         (None, _) if let StartFrom::Moment { journal, at_ticks } = &spec.start => {
-            from_moment(journal, Instant::from_ticks(*at_ticks), spec, data)?
+            let (made, replay) = from_moment(journal, Instant::from_ticks(*at_ticks), spec, data)?;
+            left_past = Some(replay);
+            made
         }
         (None, Source::Recording { journal }) => go_on(journal, spec, data, Left::Running)?,
         (None, _) => match at_prompt(spec, data) {
@@ -53,8 +55,7 @@ pub(super) fn make(folder: &Path, spec: &MachineSpec, data: &Path) -> Result<Mad
             }
             None => {
                 let mut lab = Lab::new(configure(spec, data)?)?;
-                // Files of one's own may change meanwhile; an image's do not.
-                if matches!(spec.source, Source::Image { .. }) {
+                if boot_of(spec) == Boot::Later {
                     lab.leave_boot_files(boot_files(spec, data));
                 }
                 Made { lab, clock_is_late: false, fresh_rtc_ns: None, needs_addresses: false }
@@ -72,7 +73,10 @@ pub(super) fn make(folder: &Path, spec: &MachineSpec, data: &Path) -> Result<Mad
     let began = own.filter(|_| is_new).into_iter().chain(spec.record.clone());
     match from_prompt {
         None => {
-            record(&mut made.lab, spec, data, began)?;
+            match left_past {
+                Some(past) => record_beside(past, &mut made.lab, spec, data, began)?,
+                None => record(&mut made.lab, spec, data, began)?,
+            }
             if let Some(rtc_ns) = made.fresh_rtc_ns {
                 made.lab.put(&Actor::Host, Input::Identity { seed: random()?, rtc_ns });
             }
@@ -95,23 +99,38 @@ fn from_moment(
     at: Instant,
     spec: &MachineSpec,
     data: &Path,
-) -> Result<Made, StartError> {
+) -> Result<(Made, Replay), StartError> {
     let unusable = |problem: String| StartError::Journal { path: journal.to_owned(), problem };
     let timeline = Timeline::open(journal).map_err(|error| unusable(error.to_string()))?;
     believed::check(journal, timeline.header(), None, spec, data)?;
-    let mut replay =
-        Replay::new(Arc::new(timeline)).map_err(|error| unusable(error.to_string()))?;
     let place = Position { branch: BranchId::TRUNK, at, entries: None };
+    let mut replay =
+        Replay::near(Arc::new(timeline), place).map_err(|error| unusable(error.to_string()))?;
     replay.seek(place).map_err(|error| unusable(error.to_string()))?;
-    let Departure { machine, config, derived, .. } =
-        replay.depart().map_err(|error| unusable(error.to_string()))?;
-    drop(replay);
+    let departure = replay.depart(boot_of(spec)).map_err(|error| unusable(error.to_string()))?;
+    let lab = departed(departure, spec, data);
+    let fresh_rtc_ns = Some(unix_ns());
+    Ok((Made { lab, clock_is_late: false, fresh_rtc_ns, needs_addresses: false }, replay))
+}
+
+/// Whether what a machine boots from is kept in memory. Files of one's own may change meanwhile;
+/// an image's do not.
+fn boot_of(spec: &MachineSpec) -> Boot {
+    match spec.source {
+        Source::Image { .. } => Boot::Later,
+        _ => Boot::Read,
+    }
+}
+
+/// The lab of a machine that has left a replay.
+fn departed(departure: Departure, spec: &MachineSpec, data: &Path) -> Lab {
+    let Departure { machine, config, derived, .. } = departure;
     let mut lab = Lab::with_machine(machine, config);
     lab.restore(&derived);
-    if matches!(spec.source, Source::Image { .. }) {
+    if boot_of(spec) == Boot::Later {
         lab.leave_boot_files(boot_files(spec, data));
     }
-    Ok(Made { lab, clock_is_late: false, fresh_rtc_ns: Some(unix_ns()), needs_addresses: false })
+    lab
 }
 
 /// A lab that goes on from its image's cached prompt, if the spec says so and there is one.
@@ -171,8 +190,43 @@ fn record_from(
         let header = header(spec, data, lab.config())?;
         let (packs, first) = (prompt.pack_paths(), prompt.keyframe());
         let journal = Journal::create(&journal, &header, &packs, first, &owner(spec))?;
-        let recorder = Recorder::go_on(journal)?;
+        let recorder = Recorder::go_on(journal, None)?;
         lab.recorders().add(recorder, || Screens::from_derived(prompt.derived()));
+    }
+    Ok(())
+}
+
+/// Begins recordings in these folders, with the machine where a replay of another's past is: what
+/// that has of it is linked, not written again, since the machine waits for the first keyframe.
+fn record_beside(
+    mut past: Replay,
+    lab: &mut Lab,
+    spec: &MachineSpec,
+    data: &Path,
+    journals: impl Iterator<Item = PathBuf>,
+) -> Result<(), StartError> {
+    for folder in journals {
+        let pack = first_pack_path(&folder);
+        let first = past.first_keyframe(&pack).map_err(|error| error.to_string());
+        let begun = first.and_then(|FirstKeyframe { keyframe, packs, trees }| {
+            let header = header(spec, data, lab.config()).map_err(|error| error.to_string())?;
+            let journal = Journal::create(&folder, &header, &packs, &keyframe, &owner(spec));
+            // It is linked into the journal now, or of no use.
+            let _ = std::fs::remove_file(&pack);
+            let recorder = journal.and_then(|journal| Recorder::go_on(journal, Some(trees)));
+            recorder.map_err(|error| error.to_string())
+        });
+        match begun {
+            Ok(recorder) => {
+                let derived = past.screens().derived();
+                lab.recorders().add(recorder, || Screens::from_derived(&derived));
+            }
+            // The other's packs may have been dropped meanwhile.
+            Err(problem) => {
+                log(&format!("{problem}; the recording begins with the whole state"));
+                record(lab, spec, data, std::iter::once(folder))?;
+            }
+        }
     }
     Ok(())
 }
@@ -190,19 +244,18 @@ fn go_on(folder: &Path, spec: &MachineSpec, data: &Path, left: Left) -> Result<M
         Arc::new(journal.timeline().map_err(stackvm_timeline::journal::JournalError::from)?);
     believed::check(folder, timeline.header(), journal.base().as_deref(), spec, data)?;
     let tip = journal.tip();
-    let mut replay = Replay::new(timeline).map_err(|error| unusable(error.to_string()))?;
     let end = Position { branch: tip.branch, at: tip.reached, entries: Some(tip.entries) };
+    let mut replay = Replay::near(timeline, end).map_err(|error| unusable(error.to_string()))?;
     // What cannot be written now is with the next output.
     let mut redone = |item: &TrackItem| drop(journal.redo_track(item));
     let drawn = drawn::until(&mut replay, end, &mut redone);
     let drawn = drawn.map_err(|error| unusable(error.to_string()))?;
-    let Departure { machine, config, derived, .. } =
-        replay.depart().map_err(|error| unusable(error.to_string()))?;
+    let departure = replay.depart(boot_of(spec)).map_err(|error| unusable(error.to_string()))?;
     drop(replay);
-    let mut lab = Lab::with_machine(machine, config);
-    lab.restore(&derived);
+    let derived = departure.derived.clone();
+    let mut lab = departed(departure, spec, data);
     lab.remember(drawn);
-    let recorder = Recorder::go_on(journal)?;
+    let recorder = Recorder::go_on(journal, None)?;
     lab.recorders().add(recorder, || Screens::from_derived(&derived));
     if left == Left::Off || is_off(&mut lab.machine) {
         let (seed, rtc_ns) = fresh(spec)?;

@@ -6,11 +6,12 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
+use stackvm_machine::persist::StateTrees;
 use stackvm_machine::{Frozen, Machine};
 use stackvm_store::{Chunks, Digest, NoChunks, ReadError};
 use stackvm_timeline::cadence::to_drop;
 use stackvm_timeline::cadence::{Activity, Cadence, DISK_BYTES_MAX, Held, Moment, Role, WORK_MIN};
-use stackvm_timeline::journal::{Journal, JournalError};
+use stackvm_timeline::journal::Journal;
 use stackvm_timeline::keyframe::{Finished, Job, Keyframer, KeyframerError, Place};
 use stackvm_timeline::screen::{Derived, Screens};
 use stackvm_timeline::{BranchId, Keyframe};
@@ -43,21 +44,19 @@ pub(super) struct Keyframes {
 impl Keyframes {
     /// Those of a recording that will be in `folder`.
     pub(super) fn first(folder: &Path) -> Keyframes {
-        let name = folder.file_name().unwrap_or_default().to_string_lossy();
-        let first_pack = folder.with_file_name(format!(".{name}.{}", std::process::id()));
-        Keyframes::new(Arc::new(NoChunks), first_pack)
+        Keyframes::new(Arc::new(NoChunks), None, first_pack_path(folder))
     }
 
-    /// Those of a recording that goes on.
-    pub(super) fn of(journal: &Journal) -> Result<Keyframes, JournalError> {
-        Ok(Keyframes::new(journal.chunks(), PathBuf::new()))
+    /// Those of a recording that goes on, with the trees of its last one if they are at hand.
+    pub(super) fn of(journal: &Journal, trees: Option<StateTrees>) -> Keyframes {
+        Keyframes::new(journal.chunks(), trees, PathBuf::new())
     }
 
-    fn new(known: Arc<dyn Chunks>, first_pack: PathBuf) -> Keyframes {
+    fn new(known: Arc<dyn Chunks>, last: Option<StateTrees>, first_pack: PathBuf) -> Keyframes {
         let known = Arc::new(Known(RwLock::new(known)));
         let taken = Moment { lab_cpu: lab_cpu(), retired: 0 };
         Keyframes {
-            keyframer: Keyframer::new(known.clone(), None),
+            keyframer: Keyframer::new(known.clone(), last),
             known,
             first: None,
             first_pack,
@@ -240,6 +239,12 @@ impl Keyframes {
             .start(job, || {})
             .map_err(|error| format!("no thread for a keyframe: {error}"))
     }
+}
+
+/// Where the pack of a first keyframe is written, before there is a journal in `folder`.
+pub(crate) fn first_pack_path(folder: &Path) -> PathBuf {
+    let name = folder.file_name().unwrap_or_default().to_string_lossy();
+    folder.with_file_name(format!(".{name}.{}", std::process::id()))
 }
 
 fn moment(machine: &Machine) -> Moment {

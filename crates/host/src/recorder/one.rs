@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use stackvm_machine::persist::StateTrees;
 use stackvm_machine::{Instant, Machine, Output};
 use stackvm_timeline::branch::{BranchKind, Origin};
 use stackvm_timeline::journal::{Journal, JournalError};
@@ -81,8 +82,12 @@ impl Recorder {
         }
     }
 
-    /// Goes on with a journal, with a machine that is where it ends.
-    pub(crate) fn go_on(journal: Journal) -> Result<Recorder, JournalError> {
+    /// Goes on with a journal, with a machine that is where it ends. `trees` are those of its last
+    /// keyframe, if they are at hand, which saves the next one hashing all of RAM.
+    pub(crate) fn go_on(
+        journal: Journal,
+        trees: Option<StateTrees>,
+    ) -> Result<Recorder, JournalError> {
         Ok(Recorder {
             folder: journal.folder().to_owned(),
             owner: String::new(),
@@ -90,7 +95,7 @@ impl Recorder {
             phase: Phase::Growing,
             waiting: Vec::new(),
             actors: BTreeMap::new(),
-            keyframes: Keyframes::of(&journal)?,
+            keyframes: Keyframes::of(&journal, trees),
             journal: Some(journal),
             unsynced: false,
             synced_wall_ns: 0,

@@ -104,10 +104,10 @@ pub(super) fn remove(path: &Path) -> Result<(), JournalError> {
 
 /// Takes a finished file into the journal: as another name for it, or as a copy where that is not
 /// possible.
-pub(super) fn link_or_copy(from: &Path, to: &Path) -> Result<(), JournalError> {
+pub(super) fn link_or_copy(from: &Path, to: &Path) -> Result<Placed, JournalError> {
     remove(to)?;
     if faults::step(to).and_then(|()| fs::hard_link(from, to)).is_ok() {
-        return Ok(());
+        return Ok(Placed::Linked);
     }
     let copied = faults::step(to).and_then(|()| {
         let mut source = File::open(from)?;
@@ -116,7 +116,16 @@ pub(super) fn link_or_copy(from: &Path, to: &Path) -> Result<(), JournalError> {
         target.flush()?;
         target.sync_all()
     });
-    copied.map_err(failed(to))
+    copied.map(|()| Placed::Copied).map_err(failed(to))
+}
+
+/// How a file came where it is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Placed {
+    /// It is the same file.
+    Linked,
+    /// It is another one.
+    Copied,
 }
 
 #[cfg(not(test))]

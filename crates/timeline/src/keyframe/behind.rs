@@ -97,7 +97,8 @@ impl Keyframer {
         // The thread gets copies: if it fails, the next keyframe begins from the same state.
         let (known, before) = (self.known.clone(), self.last.clone());
         let body = move || {
-            let result = write_pack(&job, before, known.as_ref());
+            let trees = before.clone().unwrap_or_else(|| StateTrees::new(job.frozen.config()));
+            let result = write_pack(&job, trees, before, known.as_ref());
             if result.is_err() {
                 // Nothing refers to it, and it may fill what is left of the disk.
                 let _ = fs::remove_file(&job.pack);
@@ -148,13 +149,27 @@ impl Drop for Keyframer {
     }
 }
 
+/// Writes a keyframe that is no difference from another, on this thread. `trees` may show any
+/// earlier state of the machine; what `known` has is left out.
+pub(crate) fn write_alone(
+    job: &Job,
+    trees: StateTrees,
+    known: &dyn Chunks,
+) -> Result<(Finished, StateTrees), KeyframerError> {
+    let result = write_pack(job, trees, None, known);
+    if result.is_err() {
+        let _ = fs::remove_file(&job.pack);
+    }
+    result
+}
+
 fn write_pack(
     job: &Job,
+    mut trees: StateTrees,
     mut before: Option<StateTrees>,
     known: &dyn Chunks,
 ) -> Result<(Finished, StateTrees), KeyframerError> {
     let start = thread_cpu();
-    let mut trees = before.clone().unwrap_or_else(|| StateTrees::new(job.frozen.config()));
     let mut pack = PackWriter::new(BufWriter::new(File::create_new(&job.pack)?));
     let Job { frozen, derived, place, .. } = job;
     let keyframe = write(frozen, &mut trees, before.as_mut(), derived, *place, known, &mut pack)?;

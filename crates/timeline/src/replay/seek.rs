@@ -61,6 +61,51 @@ pub(super) fn seek(replay: &mut Replay, to: Position) -> Result<(), ReplayError>
     Ok(())
 }
 
+/// The state of the last keyframe before a place that can be read, and those after it, by index,
+/// that cannot.
+pub(super) fn first_state(
+    path: &Path,
+    timeline: &Timeline,
+    configuration: &Configuration,
+    trees: &mut StateTrees,
+    kept: &mut KeptStates,
+    to: Position,
+) -> Result<(State, Vec<usize>), ReplayError> {
+    let to = Position { at: to.at.max(timeline.begin(to.branch)), ..to };
+    let goal = Target::new(path, to);
+    let first = path.first_keyframe()?;
+    let mut distrusted = Vec::new();
+    loop {
+        let best = last_keyframe(path, timeline, &goal, &distrusted);
+        let index = best.map_or(first, |(index, _)| index);
+        match load(timeline, configuration, trees, kept, index) {
+            Ok(state) => return Ok((state, distrusted)),
+            // All but the first ones are a cache: an earlier one will do.
+            Err(_) if index != first => distrusted.push(index),
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// The last keyframe that is on the way to a target, by index.
+fn last_keyframe<'a>(
+    path: &Path,
+    timeline: &'a Timeline,
+    target: &Target,
+    distrusted: &[usize],
+) -> Option<(usize, &'a keyframe::Keyframe)> {
+    let keyframes = timeline.keyframes().iter().enumerate();
+    let usable = keyframes.filter(|(index, keyframe)| {
+        !distrusted.contains(index) && target.reaches(path, place_of(keyframe))
+    });
+    usable.max_by_key(|(_, keyframe)| order(path, place_of(keyframe)))
+}
+
+/// Places of a path in the order in which a replay comes to them.
+fn order(path: &Path, place: Place) -> (Option<usize>, stackvm_machine::Instant, u64) {
+    (path.part_of(place.branch), place.at, place.entries)
+}
+
 /// Where a seek begins.
 enum Start {
     Here,
@@ -105,16 +150,8 @@ impl Target {
 
 fn best_start(replay: &Replay, target: &Target, here: Option<Place>) -> Start {
     let path = &replay.path;
-    let order = |place: Place| (path.part_of(place.branch), place.at, place.entries);
-    let keyframe = replay
-        .timeline
-        .keyframes()
-        .iter()
-        .enumerate()
-        .filter(|(index, _)| !replay.distrusted.contains(index))
-        .map(|(index, keyframe)| (index, keyframe, place_of(keyframe)))
-        .filter(|(_, _, place)| target.reaches(path, *place))
-        .max_by_key(|(_, _, place)| order(*place));
+    let order = |place: Place| order(path, place);
+    let keyframe = last_keyframe(path, &replay.timeline, target, &replay.distrusted);
     let kept = (0..=target.part)
         .rev()
         .filter_map(|part| {
@@ -141,15 +178,16 @@ fn best_start(replay: &Replay, target: &Target, here: Option<Place>) -> Start {
     let kept = kept.filter(|state| {
         Some(order(state.place)) > here_order && ahead(state.frozen.retired(), THAW_WORK)
     });
-    let keyframe = keyframe.filter(|(_, keyframe, place)| match &kept {
+    let keyframe = keyframe.filter(|(_, keyframe)| match &kept {
         Some(state) => {
             let work = keyframe.retired.checked_sub(state.frozen.retired());
-            order(*place) > order(state.place) && work.is_none_or(|work| work > READ_WORK)
+            let is_later = order(place_of(keyframe)) > order(state.place);
+            is_later && work.is_none_or(|work| work > READ_WORK)
         }
-        None => Some(order(*place)) > here_order && ahead(keyframe.retired, READ_WORK),
+        None => Some(order(place_of(keyframe))) > here_order && ahead(keyframe.retired, READ_WORK),
     });
     match (keyframe, kept) {
-        (Some((index, ..)), _) => Start::Keyframe(index),
+        (Some((index, _)), _) => Start::Keyframe(index),
         (None, Some(state)) => Start::Kept(state.place),
         (None, None) => {
             assert!(here.is_some(), "the first keyframe is before every place");

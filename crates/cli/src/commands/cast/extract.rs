@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use stackvm_host::past::disk::{DiskError, Disks, Kind};
 use stackvm_host::past::{PastError, ThrowAway};
 use stackvm_host::protocol::Stream;
-use stackvm_timeline::replay::Replay;
+use stackvm_timeline::replay::{Boot, Replay};
 use stackvm_timeline::{Position, When};
 
 use super::Recording;
@@ -33,7 +33,7 @@ pub(super) fn run(args: &CastExtract) -> Result<u8> {
     if args.from_disk {
         return from_disk(args, &mut replay);
     }
-    let mut branch = ThrowAway::new(replay.depart()?);
+    let mut branch = ThrowAway::new(replay.depart(Boot::Read)?);
     match branch.up(args.wait) {
         Ok(()) => from_guest(args, &recording, at, &mut branch),
         Err(error @ (PastError::NoAgent | PastError::NotUp { .. } | PastError::Off { .. })) => {
@@ -108,7 +108,7 @@ fn from_guest(
 }
 
 fn from_disk(args: &CastExtract, replay: &mut Replay) -> Result<u8> {
-    let departure = replay.depart()?;
+    let departure = replay.depart(Boot::Later)?;
     let disks = Disks::new(departure.machine, &departure.config)
         .context("the file cannot be read from a disk either")?;
     let found = disks.find(&args.path).map_err(|error| match error {
