@@ -214,6 +214,7 @@ test("a broken machine is broken into before it broke", async () => {
 
 test("a link that begins now shows nothing of what was before", async () => {
   await owner.goto(machineUrl);
+  await pictureWhere(owner, hasPrompt);
   await typeLine(owner, "clear; echo before");
   await pictureWhere(owner, (rows) => rows[0] === "before" && hasPrompt(rows));
   const { watching } = await share(owner);

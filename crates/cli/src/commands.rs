@@ -219,7 +219,9 @@ impl Joined {
         match (self.owner, self.lifetime) {
             (Owner::Itself, _) => Ok(()),
             (Owner::Session, Lifetime::Ephemeral) => self.stop(StopHow::Kill, signals).await,
-            (Owner::Session, Lifetime::Named) => self.stop(StopHow::Save, signals).await,
+            (Owner::Session, Lifetime::Named | Lifetime::Frozen) => {
+                self.stop(StopHow::Save, signals).await
+            }
         }
     }
 

@@ -133,7 +133,8 @@ impl Machines {
         let mut listed = Vec::new();
         for name in self.names()? {
             if let Ok(machine) = self.get(&name) {
-                if machine.status == Status::Running || machine.spec.lifetime == Lifetime::Named {
+                let is_kept = machine.spec.lifetime != Lifetime::Ephemeral;
+                if machine.status == Status::Running || is_kept {
                     listed.push(machine);
                 } else {
                     self.sweep(&name);
@@ -203,9 +204,12 @@ impl Machines {
     /// with its disks as they were.
     ///
     /// # Errors
-    /// [`MachinesError::Running`], [`MachinesError::Start`], or another of [`MachinesError`].
+    /// [`MachinesError::Running`], [`MachinesError::Start`], [`MachinesError::Frozen`], or another
+    /// of [`MachinesError`].
     pub fn start(&self, name: &str) -> Result<Started, MachinesError> {
-        self.spec(name)?;
+        if self.spec(name)?.lifetime == Lifetime::Frozen {
+            return Err(MachinesError::Frozen(name.to_owned()));
+        }
         let lock = self.lock(name)?;
         spawn::start(&self.machine_folder(name), name, lock, self.sandbox)
     }

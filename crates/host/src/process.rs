@@ -23,7 +23,7 @@ use stackvm_machine::{ConsoleId, Input};
 
 use crate::exec::ExecKey;
 use crate::lab::{Actor, Lab, LabEvent, Step};
-use crate::machines::MachineSpec;
+use crate::machines::{Lifetime, MachineSpec};
 use crate::net_user::{NetError, NetUser};
 use crate::protocol::{Agent, Event, ExecId, Hello, Power, State, StopReason, Tag, VERSION};
 use crate::sandbox::Sandbox;
@@ -128,6 +128,9 @@ impl Process {
             self.state = State::Running;
         }
         start::tell_starter(&start::ready());
+        if self.spec.lifetime == Lifetime::Frozen {
+            return self.finish(StopReason::Saved);
+        }
         let reason = loop {
             self.fork_when_quiet();
             let step = self.step();

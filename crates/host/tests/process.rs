@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use libtest_mimic::{Arguments, Trial};
 use stackvm_host::client::{ClientError, Connection};
 use stackvm_host::lab::flowing;
 use stackvm_host::lab_main;
@@ -75,15 +76,17 @@ fn main() -> ExitCode {
         }
         _ => {}
     }
-    let filter = arguments.iter().find(|argument| !argument.starts_with('-'));
-    for (name, test) in TESTS {
-        if filter.is_none_or(|filter| name.contains(filter.as_str())) {
+    let mut arguments = Arguments::from_args();
+    // Some change what the whole process may do.
+    arguments.test_threads = Some(1);
+    let trials = TESTS.map(|(name, test)| {
+        Trial::test(name, move || {
             let data = tempfile::tempdir().unwrap();
             test(data.path());
-            println!("test {name} ... ok");
-        }
-    }
-    ExitCode::SUCCESS
+            Ok(())
+        })
+    });
+    libtest_mimic::run(&arguments, trials.into()).exit_code()
 }
 
 /// The machines of a test; none outlives it, also when it fails.

@@ -46,6 +46,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/picture", get(past::picture))
         .route("/search", get(past::search))
         .route("/branch", post(past::branch))
+        .route("/moments", post(past::freeze))
         .route("/shares", get(shares::list).post(shares::create))
         .route("/live", get(live::serve));
     let api = Router::new()

@@ -34,13 +34,14 @@ mod site;
 #[path = "api/tls.rs"]
 mod tls;
 
+use libtest_mimic::{Arguments, Trial};
 use site::Site;
 use stackvm_host::sandbox::Sandbox;
 
 /// A test gets a server with an empty data directory.
 type Test = fn(Site);
 
-const TESTS: [(&str, Test); 42] = [
+const TESTS: [(&str, Test); 43] = [
     ("wrong_input_is_named", input::wrong_input_is_named),
     ("no_field_is_taken_on_trust", fields::no_field_is_taken_on_trust),
     ("a_full_disk_is_said_and_cured", full::a_full_disk_is_said_and_cured),
@@ -76,6 +77,7 @@ const TESTS: [(&str, Test); 42] = [
     ("instants_have_names_and_futures", machines::instants_have_names_and_futures),
     ("the_past_is_shown_to_those_who_may_see_it", past::it_is_shown_to_those_who_may_see_it),
     ("any_instant_has_futures", past::any_instant_has_futures),
+    ("a_moment_is_kept_as_it_is", past::a_moment_is_kept_as_it_is),
     ("what_cannot_be_made_says_why", machines::what_cannot_be_made_says_why),
     ("the_home_page_hears_of_changes", machines::the_home_page_hears_of_changes),
     ("pages_of_others_are_refused", network::pages_of_others_are_refused),
@@ -95,12 +97,14 @@ fn main() -> ExitCode {
     {
         return stackvm_host::lab_main(Path::new(folder), Sandbox::On);
     }
-    let filter = arguments.iter().find(|argument| !argument.starts_with('-'));
-    for (name, test) in TESTS {
-        if filter.is_none_or(|filter| name.contains(filter.as_str())) {
+    let mut arguments = Arguments::from_args();
+    // Some change what the whole process may do.
+    arguments.test_threads = Some(1);
+    let trials = TESTS.map(|(name, test)| {
+        Trial::test(name, move || {
             test(Site::new());
-            println!("test {name} ... ok");
-        }
-    }
-    ExitCode::SUCCESS
+            Ok(())
+        })
+    });
+    libtest_mimic::run(&arguments, trials.into()).exit_code()
 }

@@ -16,6 +16,8 @@ export type MachineView = {
   detail: string;
   action: string;
   kept: boolean;
+  /** A moment: it stays as it was at an instant of another machine, and never runs. */
+  frozen: boolean;
   created_unix_ms: number;
   notes: string;
   tags: string[];

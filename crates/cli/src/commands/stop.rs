@@ -20,7 +20,7 @@ pub(crate) async fn run(args: Stop) -> Result<u8> {
         let how = match (args.power_off, args.kill, listed.spec.lifetime) {
             (true, _, _) => StopHow::Shutdown { patience: PATIENCE },
             (_, true, _) | (_, _, Lifetime::Ephemeral) => StopHow::Kill,
-            (false, false, Lifetime::Named) => StopHow::Save,
+            (false, false, Lifetime::Named | Lifetime::Frozen) => StopHow::Save,
         };
         let stopped = blocking({
             let (machines, id) = (machines.clone(), id.clone());

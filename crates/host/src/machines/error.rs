@@ -73,6 +73,9 @@ pub enum MachinesError {
         /// How far it has come.
         end: stackvm_machine::Instant,
     },
+    /// It never runs.
+    #[error("{0:?} is a moment, which stays as it was; go on from it in a machine of its own")]
+    Frozen(String),
     /// It is not kept, so nothing is known of its past.
     #[error("machine {0:?} is not kept, so it has no past; only those with a name have")]
     NoPast(String),

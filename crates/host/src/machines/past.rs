@@ -2,6 +2,7 @@
 //! only read its journal, which may grow meanwhile: what is durable counts.
 
 use std::collections::VecDeque;
+use std::time::{Duration, Instant as WallInstant};
 
 use stackvm_machine::{ConsoleId, Instant};
 use stackvm_timeline::ask::{self, Case, Pattern};
@@ -10,8 +11,13 @@ use stackvm_timeline::timeline::Activity;
 pub use stackvm_timeline::timeline::Bin;
 use stackvm_timeline::{BranchId, Timeline};
 
-use super::{JOURNAL_FOLDER, Lifetime, MachineSpec, Machines, MachinesError, StartFrom};
+use super::Status;
+use super::{JOURNAL_FOLDER, Lifetime, MachineSpec, Machines, MachinesError, Network, StartFrom};
 use crate::protocol::{Command, RecordingAction};
+
+/// How long a lab may take to write a state that it has computed, and how often that is looked at.
+const FREEZE_LIMIT: Duration = Duration::from_secs(120);
+const FREEZE_LOOK: Duration = Duration::from_millis(5);
 
 /// A name that somebody gave an instant of a machine.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -217,6 +223,35 @@ impl Machines {
             created_unix_s: fresh.created_unix_s,
             ..self.spec(id)?
         })
+    }
+
+    /// Makes a machine of [`Machines::branch_spec`]'s that stays as it was at that instant: what
+    /// is needed of the other's journal is in its own, so the other may be removed.
+    ///
+    /// # Errors
+    /// As [`Machines::create`].
+    pub fn freeze(&self, spec: &MachineSpec) -> Result<(), MachinesError> {
+        let spec = MachineSpec {
+            lifetime: Lifetime::Frozen,
+            // It is nobody's neighbour.
+            network: Network::None,
+            ..spec.clone()
+        };
+        // Its lab computes the state, writes it, and ends by itself.
+        self.create(&spec)?;
+        let end = WallInstant::now() + FREEZE_LIMIT;
+        loop {
+            match self.get(&spec.name)?.status {
+                Status::Saved => return Ok(()),
+                Status::Running if WallInstant::now() < end => std::thread::sleep(FREEZE_LOOK),
+                status => {
+                    let log = std::fs::read_to_string(self.log(&spec.name)).unwrap_or_default();
+                    // The error at hand says more than one of cleaning up would.
+                    let _ = self.remove(&spec.name);
+                    return Err(MachinesError::Died { status: format!("{status:?}"), log });
+                }
+            }
+        }
     }
 
     fn journal(&self, id: &str) -> Result<std::path::PathBuf, MachinesError> {

@@ -149,6 +149,8 @@ pub enum Lifetime {
     Ephemeral,
     /// Its disks and its saved state stay until it is removed.
     Named,
+    /// It stays as it was at an instant of another machine, and never runs: others go on from it.
+    Frozen,
 }
 
 /// Why a machine cannot be made from its spec.

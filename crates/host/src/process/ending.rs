@@ -17,7 +17,7 @@ impl Process {
     pub(super) fn ended_by_signal(&mut self) -> StopReason {
         match self.spec.lifetime {
             Lifetime::Ephemeral => StopReason::Killed,
-            Lifetime::Named => StopReason::Saved,
+            Lifetime::Named | Lifetime::Frozen => StopReason::Saved,
         }
     }
 

@@ -37,7 +37,7 @@ pub(super) struct Made {
 /// Makes the lab of the machine in `folder`, recordings included. `data` is the data directory.
 pub(super) fn make(folder: &Path, spec: &MachineSpec, data: &Path) -> Result<Made, StartError> {
     spec.check_forwards()?;
-    let own = (spec.lifetime == Lifetime::Named).then(|| folder.join(JOURNAL_FOLDER));
+    let own = (spec.lifetime != Lifetime::Ephemeral).then(|| folder.join(JOURNAL_FOLDER));
     let kept = own.as_deref().filter(|journal| journal.is_dir());
     let (mut from_prompt, mut left_past) = (None, None);
     let mut made = match (kept, &spec.source) {
@@ -77,7 +77,8 @@ pub(super) fn make(folder: &Path, spec: &MachineSpec, data: &Path) -> Result<Mad
                 Some(past) => record_beside(past, &mut made.lab, spec, data, began)?,
                 None => record(&mut made.lab, spec, data, began)?,
             }
-            if let Some(rtc_ns) = made.fresh_rtc_ns {
+            // What is frozen stays what it was.
+            if let Some(rtc_ns) = made.fresh_rtc_ns.filter(|_| spec.lifetime != Lifetime::Frozen) {
                 made.lab.put(&Actor::Host, Input::Identity { seed: random()?, rtc_ns });
             }
         }

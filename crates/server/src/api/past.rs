@@ -9,19 +9,22 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use stackvm_catalog::rows::SessionRow;
-use stackvm_host::machines::{Bin, Happened, Picture, Printed};
+use stackvm_host::machines::{Bin, Happened, Lifetime, Picture, Printed};
 use stackvm_machine::Instant;
 
-use super::extract::{Body, Owner, Params, Place, Visitor, check_text};
-use super::types::{Begun, BinView, FoundView, NewBranch, PictureView, TimelineView};
+use super::extract::{Body, Params, Place, Visitor, check_text};
+use super::types::TimelineView;
+use super::types::{Begun, BinView, FoundView, MachineView, NewBranch, NewMoment, PictureView};
 use crate::app::App;
-use crate::problem::Problem;
+use crate::problem::{Kind, Problem};
 use crate::rights::Right;
 
 /// Longest text that is looked for, in bytes.
 const TEXT_BYTES_MAX: usize = 200;
 /// Most lines that are found.
 const FOUND_MAX: usize = 100;
+/// Most machines that go on from a moment before its guests make no more.
+const GUESTS_BRANCHES_MAX: usize = 16;
 
 /// When the machine did something and somebody typed, from the instant on that whoever asks may
 /// see; empty for a machine that was never on.
@@ -128,18 +131,47 @@ pub(crate) async fn search(
     Ok(Json(found.into_iter().rev().map(view).collect()))
 }
 
-/// Makes a new machine that goes on from an instant of this one, which does not notice.
+/// Makes a new machine that goes on from an instant of this one, which does not notice. Whoever may
+/// type at a moment may have one of their own, at which they type then.
 #[utoipa::path(post, path = "/api/machines/{id}/branch", tag = "past", request_body = NewBranch,
     params(("id" = String, Path, description = "The machine.")),
     responses((status = 202, description = "Begun.", body = Begun)))]
 pub(crate) async fn branch(
     State(app): State<Arc<App>>,
-    Owner(session): Owner,
+    Visitor(session): Visitor,
     Place(id): Place<String>,
     Body(body): Body<NewBranch>,
 ) -> Result<(StatusCode, Json<Begun>), Problem> {
+    let grant = app.see(&session, &id).await?;
+    let is_moment = app.fleet.get(&id).await?.spec.lifetime == Lifetime::Frozen;
+    let right = if is_moment { Right::Type } else { Right::Fork };
+    if !grant.may(right) {
+        return Err(Problem::no_right(right));
+    }
     let at = instant(body.at_ns).ok_or_else(|| not_an_instant("at_ns"))?;
     app.go_on_from(&session, &id, at, &at.to_string()).await
+}
+
+/// Keeps an instant of the machine, or its present, as a moment: a machine that stays as it was then,
+/// whatever becomes of this one, and never runs.
+#[utoipa::path(post, path = "/api/machines/{id}/moments", tag = "past", request_body = NewMoment,
+    params(("id" = String, Path, description = "The machine.")),
+    responses((status = 201, description = "Kept.", body = MachineView)))]
+pub(crate) async fn freeze(
+    State(app): State<Arc<App>>,
+    Visitor(session): Visitor,
+    Place(id): Place<String>,
+    Body(body): Body<NewMoment>,
+) -> Result<(StatusCode, Json<MachineView>), Problem> {
+    app.allow(&session, &id, Right::Fork).await?;
+    let at = body.at_ns.map(|ns| instant(ns).ok_or_else(|| not_an_instant("at_ns"))).transpose()?;
+    let new = app.fleet.freeze(&id, at).await?;
+    // Links, notes and chat of another one of its name that is gone for good.
+    app.catalog.forget_machine(&new).await?;
+    app.tell_changed(&new);
+    app.audit(&session, "machine.moment", &new, format!("of {id}")).await?;
+    let grant = app.see(&session, &new).await?;
+    Ok((StatusCode::CREATED, Json(app.machine_view(&new, &grant).await?)))
 }
 
 impl App {
@@ -151,9 +183,17 @@ impl App {
         at: Instant,
         what: &str,
     ) -> Result<(StatusCode, Json<Begun>), Problem> {
+        if session.owner.is_none() && self.fleet.branches(id).await? >= GUESTS_BRANCHES_MAX {
+            let detail = format!("{GUESTS_BRANCHES_MAX} machines go on from it already");
+            let action = "Ask its owner to delete some.";
+            return Err(Problem::new(Kind::Conflict, detail, action));
+        }
         let reserved = self.fleet.reserve_branch(id, at).await?;
         let task = self.begin_making(&reserved, format!("Go on from {what} of {id}")).await?;
         let new = reserved.spec().name.clone();
+        if session.owner.is_none() {
+            self.let_in(session, &new, format!("went on from {id}")).await?;
+        }
         self.audit(session, "machine.branch", &new, format!("from {what} of {id}")).await?;
         let grant = self.see(session, &new).await?;
         let machine = Some(self.machine_view(&new, &grant).await?);

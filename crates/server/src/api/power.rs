@@ -7,6 +7,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use stackvm_host::machines::MachinesError;
 use stackvm_host::protocol::{Command, Power, Reply};
 use stackvm_machine::Instant;
 
@@ -57,6 +58,9 @@ pub(crate) async fn act(
         (PowerAction::Start, false) => {
             let detail = "the machine is not off";
             return Err(Problem::new(Kind::Conflict, detail, "Nothing is left to do."));
+        }
+        (PowerAction::Start, true) if machine.frozen => {
+            return Err(MachinesError::Frozen(id).into());
         }
         (PowerAction::Save | PowerAction::Shutdown, true) => return Err(RoomError::Off.into()),
         _ => {}

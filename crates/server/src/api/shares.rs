@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use stackvm_catalog::ids::{Secret, ShareId};
-use stackvm_catalog::rows::ShareRow;
+use stackvm_catalog::rows::{SessionRow, ShareRow};
 use stackvm_host::machines::{Listed, Status};
 use stackvm_host::protocol::{Command, Reply};
 use stackvm_machine::Instant;
@@ -101,6 +101,35 @@ pub(crate) async fn create(
     let mut response = (StatusCode::CREATED, Json(created)).into_response();
     response.extensions_mut().insert(HasSecret);
     Ok(response)
+}
+
+impl App {
+    /// Lets a guest type at a machine that was made for them: through a link whose secret nobody
+    /// has, so that it is listed and can be taken back like any other.
+    pub(super) async fn let_in(
+        &self,
+        session: &SessionRow,
+        machine: &str,
+        label: String,
+    ) -> Result<(), Problem> {
+        let share = ShareRow {
+            id: ShareId::random()?,
+            owner: self.catalog.owner(),
+            machine: machine.to_owned(),
+            role: Role::Driver.name().to_owned(),
+            label,
+            secret: Secret::random()?.hash(),
+            password: None,
+            past_from_ns: None,
+            created_unix_ms: unix_ms(),
+            expires_unix_ms: None,
+            revoked_unix_ms: None,
+            opened: 1,
+        };
+        self.catalog.add_share(&share).await?;
+        self.catalog.grant(session.id, share.id).await?;
+        Ok(())
+    }
 }
 
 fn check(body: &NewShare) -> Result<(), Problem> {

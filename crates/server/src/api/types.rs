@@ -11,7 +11,7 @@ use crate::rights::{Right, Role};
 
 mod past;
 
-pub use past::{BinView, BranchOf, FoundView, NewBranch, PictureView, TimelineView};
+pub use past::{BinView, BranchOf, FoundView, NewBranch, NewMoment, PictureView, TimelineView};
 
 /// A part of a list.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -43,6 +43,8 @@ pub struct MachineView {
     pub action: String,
     /// Whether it stays when it stops.
     pub kept: bool,
+    /// Whether it is a moment: it stays as it was at an instant of another machine, and never runs.
+    pub frozen: bool,
     /// When it was made.
     pub created_unix_ms: u64,
     /// Text of its owner.

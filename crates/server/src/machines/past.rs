@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant as WallInstant};
 
-use stackvm_host::machines::{Happened, Machines, Marker, Picture, Printed};
+use stackvm_host::machines::{Happened, Listed, Machines, Marker, Picture, Printed};
 use stackvm_host::protocol::{Command, RecordingAction};
 use stackvm_machine::{ConsoleId, Instant};
 
@@ -88,6 +88,27 @@ impl Fleet {
         let spec = self.with(id, move |machines, id| machines.branch_spec(id, at, &name)).await?;
         self.check_room(spec.memory_bytes).await?;
         self.hold(spec)
+    }
+
+    /// Keeps an instant of a machine, or its present, as a machine that never runs.
+    pub(crate) async fn freeze(&self, id: &str, at: Option<Instant>) -> Result<String, Problem> {
+        let at = match at {
+            Some(at) => at,
+            None => {
+                let reached = self.read_past(id, |machines, id| machines.reached(id)).await?;
+                reached.ok_or_else(|| MachinesError::NoPast(id.to_owned()))?
+            }
+        };
+        let reserved = self.reserve_branch(id, at).await?;
+        let spec = reserved.spec().clone();
+        self.blocking(move |machines| machines.freeze(&spec)).await?;
+        Ok(reserved.spec().name.clone())
+    }
+
+    /// How many machines go on from one.
+    pub(crate) async fn branches(&self, id: &str) -> Result<usize, Problem> {
+        let is_one = |machine: &Listed| machine.spec.branch_of().is_some_and(|(of, _)| of == id);
+        Ok(self.list().await?.iter().filter(|machine| is_one(machine)).count())
     }
 
     /// Reads a machine's recording as it is now.

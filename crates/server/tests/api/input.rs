@@ -94,6 +94,9 @@ pub(crate) fn wrong_input_is_named(site: Site) {
     check("POST", "/api/machines/web/branch", json!({}), 422, Some("at_ns"));
     check("POST", "/api/machines/web/branch", json!({"at_ns": u64::MAX}), 422, Some("at_ns"));
     check("POST", "/api/machines/web/branch", json!({"at_ns": 7}), 409, None);
+    check("POST", "/api/machines/web/moments", json!({"at_ns": u64::MAX}), 422, Some("at_ns"));
+    check("POST", "/api/machines/web/moments", json!({"at": 7}), 422, Some("at"));
+    check("POST", "/api/machines/web/moments", json!({}), 409, None);
     check("POST", "/api/machines/nobody/restore", json!({}), 404, None);
     check("POST", "/api/machines/web/restore", json!({}), 404, None);
 
@@ -275,5 +278,5 @@ pub(crate) fn the_description_is_true(site: Site) {
             assert!(is_named, "{method} {path}: {}", answer.status);
         }
     }
-    assert_eq!(count, 36, "a new route is described and counted here");
+    assert_eq!(count, 37, "a new route is described and counted here");
 }

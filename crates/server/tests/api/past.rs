@@ -19,11 +19,16 @@ fn type_as(site: &Site, name: &str, keys: &str) {
 
 /// Of the terminal that the program writes to.
 fn picture(who: &Who, at_ns: u64) -> Value {
-    let welcome = who.page("web", None).find_type("welcome").unwrap();
+    picture_of(who, "web", at_ns)
+}
+
+fn picture_of(who: &Who, machine: &str, at_ns: u64) -> Value {
+    let welcome = who.page(machine, None).find_type("welcome").unwrap();
     let is_log = |console: &Value| console["name"] == "kernel log";
     // Once the server has met its lab, it is the only one.
     let console = welcome["consoles"].as_array().unwrap().iter().position(is_log).unwrap_or(0);
-    let answer = who.get(&format!("/api/machines/web/picture?at_ns={at_ns}&console={console}"));
+    let path = format!("/api/machines/{machine}/picture?at_ns={at_ns}&console={console}");
+    let answer = who.get(&path);
     assert_eq!(answer.status, 200, "{answer:?}");
     answer.json()
 }
@@ -114,4 +119,64 @@ pub(crate) fn any_instant_has_futures(site: Site) {
     assert!(["done", "failed"].contains(&task["state"].as_str().unwrap()), "{task}");
     assert_eq!(branch(json!({"at_ns": at_ns + 3_600_000_000_000_u64})).status, 409);
     assert_eq!(branch(json!({"at_ns": u64::MAX})).status, 422);
+}
+
+/// A moment stays what it was when its machine goes on, and when that is gone.
+pub(crate) fn a_moment_is_kept_as_it_is(site: Site) {
+    site.running_machine("web");
+    type_as(&site, "Ada", "then");
+    let at_ns = timeline(&site.owner)["end_ns"].as_u64().unwrap();
+    type_as(&site, "Ada", "soon");
+    let keep = |body: Value| site.owner.post("/api/machines/web/moments", &body);
+    let kept = keep(json!({"at_ns": at_ns}));
+    assert_eq!(kept.status, 201, "{kept:?}");
+    let moment = kept.json();
+    let id = moment["id"].as_str().unwrap().to_owned();
+    assert_eq!((&moment["frozen"], &moment["state"]), (&json!(true), &json!("saved")));
+    assert_eq!(moment["branch_of"], json!({"id": "web", "at_ns": at_ns}));
+    assert_eq!(site.owner.get("/api/machines/web").json()["frozen"], false);
+    assert_eq!(keep(json!({"at_ns": at_ns + 3_600_000_000_000_u64})).status, 409);
+
+    site.owner.post("/api/machines/web/power", &json!({"action": "kill"}));
+    site.await_state("web", "stopped");
+    assert_eq!(site.owner.delete("/api/machines/web").status, 204);
+    site.machines().empty_trash(std::time::Duration::ZERO).unwrap();
+    // Nothing runs it, and nothing types at it.
+    let started =
+        site.owner.post(&format!("/api/machines/{id}/power"), &json!({"action": "start"}));
+    assert_eq!(started.status, 409, "{started:?}");
+    let path = format!("/api/machines/{id}");
+    let picture = |who: &Who| picture_of(who, &id, 0);
+    assert_eq!(picture(&site.owner)["at_ns"], at_ns);
+    assert!(picture(&site.owner)["draw"].as_str().unwrap().contains("then"));
+    assert!(!picture(&site.owner)["draw"].as_str().unwrap().contains("soon"));
+    let time = site.owner.get(&format!("{path}/timeline")).json();
+    assert_eq!((&time["begin_ns"], &time["end_ns"]), (&json!(at_ns), &json!(at_ns)));
+
+    // Who may only look does only that.
+    let guest = |role: &str| {
+        let made = site.owner.post(&format!("{path}/shares"), &json!({"role": role}));
+        assert_eq!(made.status, 201, "{made:?}");
+        site.nobody().enter(&entry(&made.json()))
+    };
+    let (looker, taker) = (guest("viewer"), guest("driver"));
+    assert!(picture(&looker)["draw"].as_str().unwrap().contains("then"));
+    let go_on = |who: &Who| who.post(&format!("{path}/branch"), &json!({"at_ns": at_ns}));
+    assert_eq!(go_on(&looker).status, 403);
+    let own = go_on(&taker);
+    assert_eq!(own.status, 202, "{own:?}");
+    let own = own.json()["machine"].clone();
+    assert_eq!((&own["role"], &own["frozen"]), (&json!("driver"), &json!(false)));
+    let own = format!("/api/machines/{}", own["id"].as_str().unwrap());
+    assert_eq!(taker.get(&own).status, 200);
+    assert_eq!(looker.get(&own).status, 404, "it is nobody else's");
+    assert_eq!(taker.delete(&own).status, 403);
+    await_true(|| site.owner.get("/api/tasks").json()["items"][0]["state"] != "running");
+    // Its owner sees whose it is, and can end that.
+    let shares = site.owner.get(&format!("{own}/shares")).json();
+    assert_eq!(shares["items"][0]["label"], format!("went on from {id}"));
+    let share = shares["items"][0]["id"].as_str().unwrap();
+    assert_eq!(site.owner.delete(&format!("/api/shares/{share}")).status, 204);
+    assert_eq!(taker.get(&own).status, 404);
+    assert_eq!(site.owner.delete(&path).status, 204);
 }

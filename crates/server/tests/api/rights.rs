@@ -9,7 +9,7 @@ type Row = (&'static str, &'static str, Option<&'static str>, [u16; 5]);
 
 /// The machine does not run and there are neither tasks nor markers, so "may" shows as what comes
 /// after the question of rights.
-const TABLE: [Row; 33] = [
+const TABLE: [Row; 34] = [
     ("GET", "/healthz", None, [200; 5]),
     ("GET", "/api/openapi.json", None, [200; 5]),
     ("GET", "/api/session", None, [401, 200, 200, 200, 200]),
@@ -29,6 +29,7 @@ const TABLE: [Row; 33] = [
     ("GET", "/api/machines/web/picture?at_ns=0", None, [401, 409, 409, 409, 409]),
     ("GET", "/api/machines/web/search?q=x", None, [401, 409, 409, 409, 409]),
     ("POST", "/api/machines/web/branch", Some(r#"{"at_ns":0}"#), [401, 403, 403, 403, 409]),
+    ("POST", "/api/machines/web/moments", Some("{}"), [401, 403, 403, 403, 409]),
     ("GET", "/api/machines/web/shares", None, [401, 403, 403, 403, 200]),
     ("POST", "/api/machines/web/shares", Some(r#"{"role":"viewer"}"#), [401, 403, 403, 403, 201]),
     ("DELETE", "/api/shares/SHARE", None, [401, 403, 403, 403, 204]),
@@ -89,6 +90,8 @@ pub(crate) fn another_machines_guest_sees_nothing(site: Site) {
     check("GET", &format!("{secret}/timeline"), None);
     check("GET", &format!("{secret}/picture?at_ns=0"), None);
     check("GET", &format!("{secret}/search?q=x"), None);
+    check("POST", &format!("{secret}/branch"), Some(r#"{"at_ns":0}"#));
+    check("POST", &format!("{secret}/moments"), Some("{}"));
     check("POST", &format!("{secret}/markers"), Some(r#"{"name":"x"}"#));
     check("GET", &format!("{secret}/shares"), None);
     check("POST", &format!("{secret}/shares"), Some(r#"{"role":"viewer"}"#));

@@ -101,6 +101,11 @@ impl LineFinder {
             (State::Escape, b'[') => self.state = State::Csi,
             (State::Escape, b']' | b'P' | b'X' | b'^' | b'_') => self.state = State::String,
             (State::Escape, 0x20..=0x2f) => self.state = State::EscapeMore,
+            // What is drawn elsewhere on the screen is another line (CUP, HVP, VPA).
+            (State::Csi, b'H' | b'f' | b'd') => {
+                self.state = State::Text;
+                return self.end();
+            }
             (State::Escape | State::EscapeMore, _) | (State::Csi, 0x40..=0x7e) => {
                 self.state = State::Text;
             }

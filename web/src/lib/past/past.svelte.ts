@@ -38,6 +38,9 @@ export class Past {
   /** The instant whose picture is on the screen. */
   drawn = $state<number | null>(null);
   isBreakingIn = $state(false);
+  isKeeping = $state(false);
+  /** The machine is a moment: it has one instant, and nothing is live. */
+  isMoment = $state(false);
   readonly tape = $derived(this.timeline ? new Tape(this.timeline) : null);
 
   #screen: Screen | null = null;
@@ -111,7 +114,7 @@ export class Past {
   /** Goes to an instant; beyond the end is live. */
   go(at: number): void {
     const { timeline } = this;
-    if (timeline && at >= timeline.end_ns) return this.live();
+    if (timeline && at >= timeline.end_ns && !this.isMoment) return this.live();
     this.at = Math.max(timeline?.begin_ns ?? 0, at);
     this.#want(this.at);
   }
@@ -130,6 +133,7 @@ export class Past {
   }
 
   readonly live = () => {
+    if (this.isMoment) return;
     this.pause();
     this.at = null;
     this.drawn = null;
@@ -174,6 +178,29 @@ export class Past {
       return null;
     } finally {
       this.isBreakingIn = false;
+    }
+  }
+
+  /** Shows the one instant that there is. */
+  showMoment(): void {
+    this.isMoment = true;
+    if (this.timeline) this.go(this.timeline.begin_ns);
+  }
+
+  /** Keeps the instant shown, or the present, as a machine that never runs. */
+  async keepMoment(): Promise<MachineView | null> {
+    if (this.isKeeping) return null;
+    this.pause();
+    this.isKeeping = true;
+    this.fault = null;
+    try {
+      const when = this.at === null ? {} : { at_ns: Math.floor(this.at) };
+      return await call<MachineView>("POST", `${this.#path}/moments`, when);
+    } catch (error) {
+      this.fault = error;
+      return null;
+    } finally {
+      this.isKeeping = false;
     }
   }
 

@@ -4,6 +4,8 @@
 import type { Right, Role } from "../protocol.ts";
 
 export type SharedRole = Exclude<Role, "owner">;
+/** What a link leads to. A moment is typed at by going on from it. */
+export type Shared = "machine" | "moment";
 
 const TABLE: Record<SharedRole, readonly Right[]> = {
   viewer: ["see", "see_past"],
@@ -21,6 +23,22 @@ export const RIGHT_WORDS: Record<Right, string> = {
   fork: "make a twin of it",
   download: "take its recording",
   share: "share, rename and delete it",
+};
+
+/** What a link to a moment lets people do, and not. */
+export const MOMENT_WORDS: Record<"viewer" | "driver", { may: string[]; mayNot: string[] }> = {
+  viewer: {
+    may: ["see its screen as it was"],
+    mayNot: ["see anything before or after it", "go on from it"],
+  },
+  driver: {
+    may: [
+      "see its screen as it was",
+      "go on from it, in machines of their own on this server",
+      "read all that was in its memory and on its disks",
+    ],
+    mayNot: ["change it", "see what was typed before it"],
+  },
 };
 
 const ALL = Object.keys(RIGHT_WORDS) as Right[];

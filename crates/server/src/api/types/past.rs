@@ -66,6 +66,14 @@ pub struct NewBranch {
     pub at_ns: u64,
 }
 
+/// An instant that is to be kept as it is.
+#[derive(Clone, Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewMoment {
+    /// The instant; without it, the present one.
+    pub at_ns: Option<u64>,
+}
+
 /// Whose past a machine's own begins in.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, ToSchema)]
 pub struct BranchOf {

@@ -1,0 +1,92 @@
+// Moments: an instant that is kept as it was, looked at, and gone on from.
+
+import assert from "node:assert/strict";
+import { after, afterEach, before, test } from "node:test";
+import {
+  clearScreen,
+  closeDialog,
+  closeOthers,
+  hasPrompt,
+  openPage,
+  ownerAtPrompt,
+  PHONE,
+  pictureWhere,
+  typeLine,
+} from "./stackvm.js";
+
+let browser;
+let home;
+let owner;
+let machineUrl;
+before(async () => {
+  ({ browser, home, owner, machineUrl } = await ownerAtPrompt());
+});
+afterEach(() => closeOthers(browser, owner));
+after(async () => {
+  await browser.close();
+  await home.remove();
+});
+
+const then = (page) => page.locator('section[aria-label="The terminal then"] .xterm-rows > div');
+/** Waits until the picture of the past has a line. */
+const thenShows = (page, line) =>
+  page.waitForFunction(
+    (line) =>
+      [...document.querySelectorAll('section[aria-label="The terminal then"] .xterm-rows > div')]
+        .map((row) => row.textContent.replaceAll("\u00a0", " ").trimEnd())
+        .includes(line),
+    line,
+  );
+
+/** Keeps the moment shown, and makes links to it: for going on, and for looking. */
+async function shareMoment() {
+  await owner.getByRole("button", { name: "Share this moment" }).click();
+  const dialog = owner.getByRole("dialog");
+  await dialog.getByRole("heading", { name: /^Share the moment / }).waitFor();
+  await dialog.getByRole("radio", { name: "Go on from it" }).check();
+  await dialog.getByRole("button", { name: "Make the links" }).click();
+  const link = (name) => dialog.getByRole("textbox", { name }).inputValue();
+  const taking = await link("Whoever has this one may go on from it");
+  const looking = await link("Whoever has this one looks at it");
+  await closeDialog(owner);
+  return { taking, looking };
+}
+
+test("a moment is looked at, gone on from, and outlives its machine", async () => {
+  await clearScreen(owner);
+  await typeLine(owner, "state=mine; echo look");
+  await pictureWhere(owner, (rows) => rows.includes("look") && hasPrompt(rows));
+  const { taking, looking } = await shareMoment();
+  await typeLine(owner, "clear; state=changed; echo later");
+  await pictureWhere(owner, (rows) => rows.includes("later") && hasPrompt(rows));
+
+  const looker = await openPage(browser, looking, PHONE);
+  await thenShows(looker, "look");
+  await looker.getByText("it stays as it was").waitFor();
+  assert.equal(await looker.getByRole("button", { name: "Go on from here" }).count(), 0);
+
+  const taker = await openPage(browser, taking);
+  await thenShows(taker, "look");
+  const momentUrl = taker.url();
+  await taker.getByRole("button", { name: "Go on from here" }).click();
+  await taker.waitForURL((url) => url.href !== momentUrl);
+  await pictureWhere(taker, hasPrompt);
+  await typeLine(taker, "clear; echo $state");
+  await pictureWhere(taker, (rows) => rows[0] === "mine" && hasPrompt(rows));
+  // Nobody else's machine has heard of it.
+  await pictureWhere(owner, (rows) => rows[0] === "later");
+
+  // It is still there when its machine is not.
+  await owner.goto(home.origin);
+  const name = new URL(machineUrl).pathname.split("/").at(-1);
+  await owner.getByRole("button", { name: `What to do with ${name}` }).click();
+  await owner.getByRole("button", { name: "Delete" }).click();
+  await owner.getByRole("button", { name: /^Save, stop and delete\?/ }).click();
+  await owner.getByRole("link", { name, exact: true }).waitFor({ state: "detached" });
+  const later = await openPage(browser, looking, PHONE);
+  await thenShows(later, "look");
+  assert.ok(!(await then(later).allInnerTexts()).includes("later"));
+
+  await owner.getByText("a moment", { exact: true }).waitFor();
+  for (const page of [owner, looker, taker, later]) assert.deepEqual(page.complaints, []);
+});
