@@ -88,6 +88,8 @@ pub trait Catalog: Send + Sync {
     async fn share(&self, id: ShareId) -> Result<Option<ShareRow>, CatalogError>;
     /// A machine's links, the newest first, revoked ones included.
     async fn shares(&self, machine: &str) -> Result<Vec<ShareRow>, CatalogError>;
+    /// The links of visitors to their own machines that were not revoked, the oldest first.
+    async fn visits(&self) -> Result<Vec<ShareRow>, CatalogError>;
     /// Revokes a link; false if there is none, or it was.
     async fn revoke_share(&self, id: ShareId, at_unix_ms: u64) -> Result<bool, CatalogError>;
     /// Somebody opened a link.

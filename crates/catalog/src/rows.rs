@@ -60,6 +60,22 @@ pub struct ShareRow {
     pub revoked_unix_ms: Option<u64>,
     /// How often it was opened.
     pub opened: u64,
+    /// Each visitor gets a machine of their own, within this. Such a link gives no role at its
+    /// machine.
+    pub visits: Option<VisitLimits>,
+    /// It gives a visitor their machine, who came by this link.
+    pub visit_of: Option<ShareId>,
+}
+
+/// What visitors of a link may take, who get machines of their own.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct VisitLimits {
+    /// Machines at once.
+    pub visitors: u32,
+    /// How long each has theirs, in minutes.
+    pub minutes: u32,
+    /// How much of a core each machine may use, in hundredths.
+    pub cpu_percent: u8,
 }
 
 /// A browser that is in.

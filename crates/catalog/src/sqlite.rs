@@ -24,6 +24,7 @@ mod columns;
 mod file;
 mod room;
 mod schema;
+mod shares;
 
 /// How long to wait for another program that writes to the same file.
 const BUSY: Duration = Duration::from_secs(5);
@@ -193,36 +194,11 @@ impl Catalog for SqliteCatalog {
 
     async fn add_share(&self, share: &ShareRow) -> Result<(), CatalogError> {
         let mut transaction = self.begin().await?;
-        let good = sqlx::query(
-            "SELECT COUNT(*) FROM shares WHERE owner = $1 AND revoked_unix_ms IS NULL
-             AND (expires_unix_ms IS NULL OR expires_unix_ms > $2)",
-        );
-        let good = good.bind(share.owner.to_string()).bind(signed(share.created_unix_ms));
-        let good = good.fetch_one(&mut *transaction).await.at(self)?;
-        if good.try_get::<i64, _>(0).at(self)? >= signed(limits::SHARES_MAX) {
+        if shares::good(&mut transaction, share).await.at(self)? >= limits::SHARES_MAX {
             return Err(CatalogError::TooMany { what: "links", max: limits::SHARES_MAX });
         }
-        trim_shares(&mut transaction, share).await.at(self)?;
-        sqlx::query(
-            "INSERT INTO shares (id, owner, machine, role, label, secret, password, past_from_ns,
-                 created_unix_ms, expires_unix_ms, revoked_unix_ms, opened)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
-        )
-        .bind(share.id.to_string())
-        .bind(share.owner.to_string())
-        .bind(&share.machine)
-        .bind(&share.role)
-        .bind(&share.label)
-        .bind(hex(&share.secret.0))
-        .bind(share.password.as_ref())
-        .bind(share.past_from_ns.map(signed))
-        .bind(signed(share.created_unix_ms))
-        .bind(share.expires_unix_ms.map(signed))
-        .bind(share.revoked_unix_ms.map(signed))
-        .bind(signed(share.opened))
-        .execute(&mut *transaction)
-        .await
-        .at(self)?;
+        shares::trim(&mut transaction, share).await.at(self)?;
+        shares::insert(&mut transaction, share).await.at(self)?;
         transaction.commit().await.at(self)
     }
 
@@ -237,6 +213,15 @@ impl Catalog for SqliteCatalog {
             "SELECT * FROM shares WHERE machine = $1 ORDER BY created_unix_ms DESC, id",
         );
         let rows = query.bind(machine).fetch_all(&self.pool).await.at(self)?;
+        rows.iter().map(columns::share).collect::<Result<_, _>>().at(self)
+    }
+
+    async fn visits(&self) -> Result<Vec<ShareRow>, CatalogError> {
+        let query = sqlx::query(
+            "SELECT * FROM shares WHERE visit_of IS NOT NULL AND revoked_unix_ms IS NULL
+             ORDER BY created_unix_ms, id",
+        );
+        let rows = query.fetch_all(&self.pool).await.at(self)?;
         rows.iter().map(columns::share).collect::<Result<_, _>>().at(self)
     }
 
@@ -469,26 +454,6 @@ impl Catalog for SqliteCatalog {
 
 /// How exactly the last visit of a session is known, in milliseconds.
 const SEEN_MS: i64 = 3600 * 1000;
-
-/// Links that are over stay for a while, so that whoever opens one learns why; the oldest go.
-async fn trim_shares(
-    transaction: &mut Transaction<'_, Sqlite>,
-    new: &ShareRow,
-) -> Result<(), sqlx::Error> {
-    sqlx::query(
-        "DELETE FROM shares WHERE id IN
-             (SELECT id FROM shares WHERE owner = $1 AND
-                  (revoked_unix_ms IS NOT NULL OR expires_unix_ms <= $2)
-              ORDER BY created_unix_ms DESC, id LIMIT $4 OFFSET $3)",
-    )
-    .bind(new.owner.to_string())
-    .bind(signed(new.created_unix_ms))
-    .bind(signed(limits::SHARES_OVER_MAX))
-    .bind(signed(limits::SHARES_OVER_MAX))
-    .execute(&mut **transaction)
-    .await
-    .map(drop)
-}
 
 #[cfg(test)]
 mod tests;

@@ -218,7 +218,9 @@ impl Joined {
     async fn leave(&self, signals: &mut Signals) -> Result<()> {
         match (self.owner, self.lifetime) {
             (Owner::Itself, _) => Ok(()),
-            (Owner::Session, Lifetime::Ephemeral) => self.stop(StopHow::Kill, signals).await,
+            (Owner::Session, Lifetime::Ephemeral | Lifetime::Held) => {
+                self.stop(StopHow::Kill, signals).await
+            }
             (Owner::Session, Lifetime::Named | Lifetime::Frozen) => {
                 self.stop(StopHow::Save, signals).await
             }

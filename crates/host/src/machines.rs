@@ -133,7 +133,7 @@ impl Machines {
         let mut listed = Vec::new();
         for name in self.names()? {
             if let Ok(machine) = self.get(&name) {
-                let is_kept = machine.spec.lifetime != Lifetime::Ephemeral;
+                let is_kept = machine.spec.lifetime.is_kept();
                 if machine.status == Status::Running || is_kept {
                     listed.push(machine);
                 } else {

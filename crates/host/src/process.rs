@@ -40,12 +40,14 @@ mod make;
 mod recording;
 mod requests;
 pub mod scripted;
+mod share;
 mod start;
 mod typing;
 
 use clients::{CLIENTS_MAX, Client, ClientId};
 use code_use::CodeUse;
 use fork::{Fork, Fresh};
+use share::Share;
 use typing::Typing;
 
 /// How long a new lab waits for somebody to look before it runs: a short program must not be over,
@@ -100,6 +102,7 @@ struct Process {
     controls: BTreeMap<u64, (ClientId, Tag)>,
     control_count: u64,
     code_use: CodeUse,
+    share: Share,
     /// Who typed what, so that nothing is typed twice.
     typing: Typing,
     state: State,
@@ -128,8 +131,10 @@ impl Process {
             self.state = State::Running;
         }
         start::tell_starter(&start::ready());
-        if self.spec.lifetime == Lifetime::Frozen {
-            return self.finish(StopReason::Saved);
+        match self.spec.lifetime {
+            Lifetime::Frozen => return self.finish(StopReason::Saved),
+            Lifetime::Held => (self.state, self.attended) = (State::Paused, true),
+            Lifetime::Ephemeral | Lifetime::Named => {}
         }
         let reason = loop {
             self.fork_when_quiet();
@@ -183,8 +188,17 @@ impl Process {
             self.lab.hold();
             return Step::Sleep { until_wall_ns: None };
         }
-        let started = self.started;
-        self.lab.step(&move || u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX))
+        let (started, begun) = (self.started, self.wall_ns());
+        if let Some(until) = self.share.rest(begun) {
+            return Step::Sleep { until_wall_ns: Some(until) };
+        }
+        let clock = move || u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        let step = self.lab.step(&clock);
+        // Becoming a machine of its own is not the guest's idea.
+        if step == Step::Ran && self.state == State::Running {
+            self.share.ran(begun, self.wall_ns());
+        }
+        step
     }
 
     /// Says it if nothing is compiled, and gives compiled code back that hardly anybody uses.

@@ -265,6 +265,7 @@ fn owners(session: &SessionRow, machine: &str) -> Grant {
         share: None,
         past_from_ns: 0,
         past_from_unix_ms: 0,
+        visit_of: None,
         expires_unix_ms: None,
     }
 }
@@ -292,6 +293,7 @@ fn best(session: &SessionRow, machine: &str, shares: &[ShareRow], now: u64) -> R
         share: Some(share.id),
         past_from_ns: since.0,
         past_from_unix_ms: since.1,
+        visit_of: share.visit_of,
         expires_unix_ms: share.expires_unix_ms,
     })
 }

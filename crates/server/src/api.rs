@@ -58,6 +58,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/machines", get(machines::list).post(machines::create))
         .nest("/machines/{id}", machine)
         .route("/shares/{id}", delete(shares::revoke))
+        .route("/shares/{id}/visits", post(shares::visit))
         .route("/tasks", get(tasks::list))
         .route("/tasks/{id}", get(tasks::show).delete(tasks::cancel))
         .route("/images", get(images::list))

@@ -21,6 +21,7 @@ use crate::rights::Right;
 use crate::rooms::Rooms;
 use crate::server::LocalNetwork;
 use crate::tasks::Tasks;
+use crate::visits::Visits;
 
 /// The parts of a running server.
 pub(crate) struct App {
@@ -30,6 +31,7 @@ pub(crate) struct App {
     pub(crate) rooms: Arc<Rooms>,
     pub(crate) fleet: Fleet,
     pub(crate) tasks: Arc<Tasks>,
+    pub(crate) visits: Visits,
     pub(crate) limits: Arc<Limits>,
     pub(crate) reach: Arc<Reach>,
     pub(crate) network: LocalNetwork,

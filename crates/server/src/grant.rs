@@ -24,6 +24,8 @@ pub(crate) struct Grant {
     pub(crate) past_from_ns: u64,
     /// The wall time of that, in milliseconds since 1970: for what was said.
     pub(crate) past_from_unix_ms: u64,
+    /// It is a visitor's own machine, who came by this link.
+    pub(crate) visit_of: Option<ShareId>,
     /// When the link ends.
     pub(crate) expires_unix_ms: Option<u64>,
 }

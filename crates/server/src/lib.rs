@@ -29,6 +29,7 @@ mod tasks;
 mod tls;
 mod up;
 mod viewer;
+mod visits;
 
 pub use guard::Network;
 pub use server::{
@@ -36,3 +37,4 @@ pub use server::{
 };
 pub use tls::TlsError;
 pub use up::{Browser, OnExit, UpError, UpOptions, open_browser, up};
+pub use visits::VISIT_IDLE;

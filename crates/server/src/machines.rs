@@ -113,6 +113,8 @@ impl Fleet {
     pub(crate) async fn list(&self) -> Result<Vec<Listed>, Problem> {
         let coming = self.lock().coming.clone();
         let mut listed = self.blocking(Machines::list).await?;
+        // Nobody is ever at one.
+        listed.retain(|machine| machine.spec.lifetime != Lifetime::Held);
         for (id, spec) in coming {
             if !listed.iter().any(|machine| machine.spec.name == id) {
                 listed.push(Listed { spec, status: Status::Off });
@@ -126,7 +128,13 @@ impl Fleet {
         if let Some(spec) = self.lock().coming.get(id) {
             return Ok(Listed { spec: spec.clone(), status: Status::Off });
         }
-        self.with(id, |machines, id| machines.get(id)).await
+        let listed = self.with(id, |machines, id| machines.get(id)).await?;
+        match listed.spec.lifetime {
+            Lifetime::Held => {
+                Err(MachinesError::Unknown { name: id.to_owned(), suggestion: None }.into())
+            }
+            _ => Ok(listed),
+        }
     }
 
     /// Takes a name for a new machine, which is listed from now on.

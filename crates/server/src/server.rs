@@ -32,6 +32,7 @@ use crate::reach::{Address, Reach};
 use crate::rooms::{Cut, Rooms};
 use crate::tasks::Tasks;
 use crate::tls::{self, TlsError};
+use crate::visits::{self, Visits};
 
 /// The port where nobody said another.
 pub const DEFAULT_PORT: u16 = 7333;
@@ -64,6 +65,8 @@ pub struct Options {
     pub network_address: Option<IpAddr>,
     /// Whether labs that this server starts lock themselves in; pages say so when they do not.
     pub sandbox: Sandbox,
+    /// How long nobody is at a visitor's own machine before it goes away.
+    pub visit_idle: Duration,
 }
 
 /// An address that is not the loopback's.
@@ -180,6 +183,7 @@ pub struct Running {
     catalog: Arc<SqliteCatalog>,
     closing: watch::Sender<bool>,
     server: JoinHandle<io::Result<()>>,
+    visits: JoinHandle<()>,
     open: Vec<Open>,
     _door: Keeper,
 }
@@ -233,7 +237,8 @@ impl Server {
         });
         let door = Door { port: addr.port(), pid: std::process::id(), secret: secret.hex() };
         keeper.open(&door).map_err(no_door)?;
-        Ok(Running { url, addr, app, catalog, closing, server, open, _door: keeper })
+        let visits = tokio::spawn(visits::tend(app.clone()));
+        Ok(Running { url, addr, app, catalog, closing, server, visits, open, _door: keeper })
     }
 }
 
@@ -251,6 +256,7 @@ fn assemble(
         rooms: Rooms::new(data_dir.clone(), catalog.clone(), run.clone())?,
         fleet: Fleet::open(&data_dir, options.mirror.clone(), options.sandbox)?,
         tasks: Tasks::new(&run),
+        visits: Visits::new(options.visit_idle),
         limits,
         reach,
         network,
@@ -278,6 +284,7 @@ impl Running {
     /// Says goodbye to the pages and stops listening. Machines stay as they are.
     pub async fn shutdown(mut self) {
         self.app.tasks.cancel_all();
+        self.visits.abort();
         self.app.rooms.cut(&Cut::All(Gone::Closing));
         self.closing.send_replace(true);
         // Whoever has not gone by then is cut off.
@@ -294,6 +301,7 @@ impl Drop for Running {
         self.closing.send_replace(true);
         self.app.rooms.cut(&Cut::All(Gone::Closing));
         self.server.abort();
+        self.visits.abort();
     }
 }
 

@@ -117,6 +117,9 @@ impl Running {
         for id in app.fleet.empty_trash().await? {
             app.catalog.forget_machine(&id).await?;
         }
+        for held in app.fleet.held().await? {
+            app.fleet.end_visit(&held).await?;
+        }
         for id in app.fleet.interrupted().await? {
             let task =
                 app.tasks.begin(format!("Resume {id}"), Some(id.clone()), Cancellable::No)?;
@@ -135,6 +138,9 @@ impl Running {
     /// Ends the machines that this server has started.
     async fn end_machines(&self, how: OnExit) -> Farewell {
         let mut farewell = Farewell::default();
+        if let Err(problem) = self.app.end_visits().await {
+            farewell.failed.push(format!("visitors' machines ({})", problem.into_fault().what));
+        }
         let running = match self.app.fleet.running().await {
             Ok(running) => running,
             Err(problem) => {

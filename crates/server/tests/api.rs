@@ -33,6 +33,8 @@ mod shares;
 mod site;
 #[path = "api/tls.rs"]
 mod tls;
+#[path = "api/visits.rs"]
+mod visits;
 
 use libtest_mimic::{Arguments, Trial};
 use site::Site;
@@ -41,7 +43,7 @@ use stackvm_host::sandbox::Sandbox;
 /// A test gets a server with an empty data directory.
 type Test = fn(Site);
 
-const TESTS: [(&str, Test); 43] = [
+const TESTS: [(&str, Test); 46] = [
     ("wrong_input_is_named", input::wrong_input_is_named),
     ("no_field_is_taken_on_trust", fields::no_field_is_taken_on_trust),
     ("a_full_disk_is_said_and_cured", full::a_full_disk_is_said_and_cured),
@@ -78,6 +80,9 @@ const TESTS: [(&str, Test); 43] = [
     ("the_past_is_shown_to_those_who_may_see_it", past::it_is_shown_to_those_who_may_see_it),
     ("any_instant_has_futures", past::any_instant_has_futures),
     ("a_moment_is_kept_as_it_is", past::a_moment_is_kept_as_it_is),
+    ("each_visitor_has_their_own", visits::each_visitor_has_their_own),
+    ("a_visit_ends_when_nobody_is_there", visits::a_visit_ends_when_nobody_is_there),
+    ("only_a_moment_has_visitors", visits::only_a_moment_has_visitors),
     ("what_cannot_be_made_says_why", machines::what_cannot_be_made_says_why),
     ("the_home_page_hears_of_changes", machines::the_home_page_hears_of_changes),
     ("pages_of_others_are_refused", network::pages_of_others_are_refused),

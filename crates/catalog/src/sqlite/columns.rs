@@ -31,6 +31,8 @@ pub(super) fn machine(row: &SqliteRow) -> Result<MachineRow, sqlx::Error> {
 }
 
 pub(super) fn share(row: &SqliteRow) -> Result<ShareRow, sqlx::Error> {
+    let visits: Option<String> = row.try_get("visits")?;
+    let visit_of: Option<String> = row.try_get("visit_of")?;
     Ok(ShareRow {
         id: parsed(row, "id")?,
         owner: parsed(row, "owner")?,
@@ -44,6 +46,8 @@ pub(super) fn share(row: &SqliteRow) -> Result<ShareRow, sqlx::Error> {
         expires_unix_ms: optional_number(row, "expires_unix_ms")?,
         revoked_unix_ms: optional_number(row, "revoked_unix_ms")?,
         opened: number(row, "opened")?,
+        visits: visits.map(|json| serde_json::from_str(&json).map_err(bad)).transpose()?,
+        visit_of: visit_of.map(|id| id.parse().map_err(bad)).transpose()?,
     })
 }
 

@@ -3,8 +3,11 @@
 use sqlx::{Row, Sqlite, Transaction};
 
 /// What each version adds to the one before it, from version 1 on.
-const MIGRATIONS: [&str; 2] =
-    [include_str!("../../migrations/1.sql"), include_str!("../../migrations/2.sql")];
+const MIGRATIONS: [&str; 3] = [
+    include_str!("../../migrations/1.sql"),
+    include_str!("../../migrations/2.sql"),
+    include_str!("../../migrations/3.sql"),
+];
 
 /// The version that this program writes.
 pub(super) const VERSION: i64 = MIGRATIONS.len() as i64;

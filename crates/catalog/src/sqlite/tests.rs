@@ -4,6 +4,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
 use super::*;
 use crate::ids::Secret;
+use crate::rows::VisitLimits;
 
 async fn catalog() -> (tempfile::TempDir, SqliteCatalog) {
     let folder = tempfile::tempdir().unwrap();
@@ -36,6 +37,8 @@ fn share(catalog: &SqliteCatalog, machine: &str, created_unix_ms: u64) -> ShareR
         expires_unix_ms: Some(created_unix_ms + 1000),
         revoked_unix_ms: None,
         opened: 0,
+        visits: None,
+        visit_of: None,
     }
 }
 
@@ -87,6 +90,22 @@ async fn it_is_the_same_after_it_was_closed() {
 }
 
 #[tokio::test]
+async fn visitors_are_known_by_the_link_they_came_by() {
+    let (_folder, catalog) = catalog().await;
+    let limits = VisitLimits { visitors: 2, minutes: 30, cpu_percent: 50 };
+    let link = ShareRow { visits: Some(limits), ..share(&catalog, "moment", 1) };
+    let [first, second] = [("ann", 3), ("bob", 2)]
+        .map(|(machine, at)| ShareRow { visit_of: Some(link.id), ..share(&catalog, machine, at) });
+    for row in [&link, &first, &second] {
+        catalog.add_share(row).await.unwrap();
+    }
+    assert_eq!(catalog.share(link.id).await.unwrap(), Some(link));
+    assert_eq!(catalog.visits().await.unwrap(), [second.clone(), first.clone()]);
+    catalog.revoke_share(second.id, 5).await.unwrap();
+    assert_eq!(catalog.visits().await.unwrap(), [first]);
+}
+
+#[tokio::test]
 async fn nobody_else_on_this_computer_reads_it() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("catalog.db");
@@ -111,7 +130,7 @@ async fn a_newer_one_and_a_broken_one_are_left_alone() {
         .unwrap();
     catalog.close().await;
     let error = SqliteCatalog::open(&path).await.err().unwrap();
-    assert!(matches!(error, CatalogError::Newer { found: 99, known: 2, .. }), "{error}");
+    assert!(matches!(error, CatalogError::Newer { found: 99, known: 3, .. }), "{error}");
 
     let broken = folder.path().join("broken.db");
     let text = "this is no database, and long enough to be seen as something ".repeat(20);

@@ -3,7 +3,7 @@
 
 use anyhow::Result;
 use serde_json::{Value, json};
-use stackvm_host::machines::{Lifetime, Listed, Machines, Status};
+use stackvm_host::machines::{Listed, Machines, Status};
 use stackvm_host::protocol::{Info, State};
 use stackvm_host::sandbox::Sandbox;
 
@@ -51,7 +51,7 @@ impl Row {
             "id": spec.name,
             "state": self.state(),
             "image": spec.image_label(),
-            "ephemeral": spec.lifetime == Lifetime::Ephemeral,
+            "ephemeral": !spec.lifetime.is_kept(),
             "harts": spec.harts,
             "created_unix_s": spec.created_unix_s,
             "memory_bytes": info.map(|info| info.memory_bytes).or(spec.memory_bytes),

@@ -19,7 +19,7 @@ pub(crate) async fn run(args: Stop) -> Result<u8> {
         let id = listed.spec.name;
         let how = match (args.power_off, args.kill, listed.spec.lifetime) {
             (true, _, _) => StopHow::Shutdown { patience: PATIENCE },
-            (_, true, _) | (_, _, Lifetime::Ephemeral) => StopHow::Kill,
+            (_, true, _) | (_, _, Lifetime::Ephemeral | Lifetime::Held) => StopHow::Kill,
             (false, false, Lifetime::Named | Lifetime::Frozen) => StopHow::Save,
         };
         let stopped = blocking({

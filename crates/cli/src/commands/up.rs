@@ -28,6 +28,7 @@ pub(crate) async fn run(args: Up) -> Result<u8> {
             public_url: args.public_url,
             network_address: None,
             sandbox: args.sandbox.mode(),
+            visit_idle: stackvm_server::VISIT_IDLE,
         },
         browser: if args.no_open { Browser::Leave } else { Browser::Open },
         on_exit: match args.on_exit {

@@ -13,7 +13,7 @@ use stackvm_timeline::{BranchId, Timeline};
 
 use super::Status;
 use super::{JOURNAL_FOLDER, Lifetime, MachineSpec, Machines, MachinesError, Network, StartFrom};
-use crate::protocol::{Command, RecordingAction};
+use crate::protocol::{Command, ForkKind, RecordingAction};
 
 /// How long a lab may take to write a state that it has computed, and how often that is looked at.
 const FREEZE_LIMIT: Duration = Duration::from_secs(120);
@@ -159,7 +159,7 @@ impl Machines {
     /// # Errors
     /// [`MachinesError::NoPast`], [`MachinesError::Journal`], [`MachinesError::Unknown`].
     pub fn markers(&self, id: &str) -> Result<Vec<Marker>, MachinesError> {
-        if self.spec(id)?.lifetime == Lifetime::Ephemeral {
+        if !self.spec(id)?.lifetime.is_kept() {
             return Err(MachinesError::NoPast(id.to_owned()));
         }
         let journal = self.machine_folder(id).join(JOURNAL_FOLDER);
@@ -252,6 +252,41 @@ impl Machines {
                 }
             }
         }
+    }
+
+    /// Starts a machine called `name` that holds a moment in memory, for [`Machines::visit`].
+    ///
+    /// # Errors
+    /// As [`Machines::branch_spec`] and [`Machines::create`].
+    pub fn hold(&self, moment: &str, name: &str) -> Result<(), MachinesError> {
+        let at = self.reached(moment)?.ok_or_else(|| MachinesError::NoPast(moment.to_owned()))?;
+        let spec = self.branch_spec(moment, at, name)?;
+        let (lifetime, network) = (Lifetime::Held, Network::None);
+        self.create(&MachineSpec { lifetime, network, ..spec }).map(drop)
+    }
+
+    /// Forks a machine that holds a moment: `name` is a machine of its own that vanishes when it
+    /// stops, reaches no network, and may use so many hundredths of a core; it counts as made then,
+    /// in seconds since 1970.
+    ///
+    /// # Errors
+    /// As [`Machines::fork`].
+    pub fn visit(
+        &self,
+        held: &str,
+        name: &str,
+        cpu_percent: u8,
+        created_unix_s: u64,
+    ) -> Result<(), MachinesError> {
+        let spec = MachineSpec {
+            name: name.to_owned(),
+            lifetime: Lifetime::Ephemeral,
+            cpu_percent: Some(cpu_percent),
+            start: StartFrom::Cold,
+            created_unix_s,
+            ..self.spec(held)?
+        };
+        self.fork(held, &spec, ForkKind::Fresh).map(drop)
     }
 
     fn journal(&self, id: &str) -> Result<std::path::PathBuf, MachinesError> {

@@ -38,6 +38,9 @@ pub struct MachineSpec {
     pub forwards: Vec<Forward>,
     /// Whether it is kept.
     pub lifetime: Lifetime,
+    /// How much of a host's core its lab may use, in hundredths, 1 to 100; `None` is all of it.
+    #[serde(default)]
+    pub cpu_percent: Option<u8>,
     /// Offer Sv48 beside Sv39.
     pub sv48: bool,
     /// The seed; `None` takes a random one at each start.
@@ -151,6 +154,20 @@ pub enum Lifetime {
     Named,
     /// It stays as it was at an instant of another machine, and never runs: others go on from it.
     Frozen,
+    /// As frozen, but in memory, ready to be forked; it vanishes when it stops.
+    Held,
+}
+
+impl Lifetime {
+    /// Whether it stays when its lab has ended.
+    pub fn is_kept(self) -> bool {
+        matches!(self, Lifetime::Named | Lifetime::Frozen)
+    }
+
+    /// Whether its guest ever runs.
+    pub fn runs(self) -> bool {
+        matches!(self, Lifetime::Ephemeral | Lifetime::Named)
+    }
 }
 
 /// Why a machine cannot be made from its spec.
@@ -198,6 +215,7 @@ impl MachineSpec {
             network: Network::None,
             forwards: Vec::new(),
             lifetime: Lifetime::Ephemeral,
+            cpu_percent: None,
             sv48: false,
             seed: None,
             rtc_ns: None,

@@ -18,6 +18,10 @@ use crate::machines::{ANNEX_FOLDER, FirmwareSpec, Left, MACHINES_MAX, MachineSpe
 use crate::machines::{STOPPED_FILE, Source};
 use crate::sandbox::{self, Plan};
 
+/// In an annex while the lab runs that made it: the last twin to end leaves it there, for landlock
+/// knows the folder and not its name.
+const IN_USE_FILE: &str = ".in-use";
+
 /// Locks this process in; returns the annex. `data` is the data directory.
 pub(super) fn confine(
     folder: &Path,
@@ -27,8 +31,11 @@ pub(super) fn confine(
 ) -> Result<PathBuf, StartError> {
     // Journals are made beside where they will be, which is somebody's folder: they must be there.
     lab.settle_recordings().map_err(StartError::CannotRecord)?;
-    let annex = annex(&data.join(ANNEX_FOLDER), &spec.name)
-        .map_err(|error| StartError::io("make the annex", error))?;
+    let made = annex(&data.join(ANNEX_FOLDER), &spec.name).and_then(|annex| {
+        fs::write(annex.join(IN_USE_FILE), "")?;
+        Ok(annex)
+    });
+    let annex = made.map_err(|error| StartError::io("make the annex", error))?;
     let mut own = vec![annex.clone()];
     own.extend(lab.recorders().folders());
     // While it runs it says what no file says.
@@ -42,6 +49,15 @@ pub(super) fn confine(
     let (emptied, written) = (vec![folder.to_owned()], vec![stopped]);
     sandbox::enter(&Plan { own, emptied, written, read, tidy })?;
     Ok(annex)
+}
+
+/// At the end of the lab in `folder`: what is left in the annex stays, and with it the annex.
+pub(super) fn leave_annex(annex: &Path, folder: &Path) {
+    // A twin is in its original's.
+    if folder.parent() != Some(annex) {
+        let _ = fs::remove_file(annex.join(IN_USE_FILE));
+    }
+    let _ = fs::remove_dir(annex);
 }
 
 /// The spec's own files: they are read again when the guest resets its machine, and looked at when
@@ -65,7 +81,8 @@ fn annex(annexes: &Path, name: &str) -> io::Result<PathBuf> {
     let others = (2..=MACHINES_MAX).map(|number| format!("{name}.{number}"));
     for name in std::iter::once(name.to_owned()).chain(others) {
         let annex = annexes.join(name);
-        // It is not there, or not empty; making it says which.
+        // It is not there, or not empty; making it says which. A lab that was killed left its sign.
+        let _ = fs::remove_file(annex.join(IN_USE_FILE));
         let _ = fs::remove_dir(&annex);
         match fs::create_dir(&annex) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
@@ -95,5 +112,31 @@ mod tests {
         check("web.3");
         fs::remove_dir(first.join("twin")).unwrap();
         check("web");
+        // A lab that was killed.
+        fs::write(first.join(IN_USE_FILE), "").unwrap();
+        check("web");
+    }
+
+    #[test]
+    fn an_annex_ends_with_its_lab_and_the_twins_in_it() {
+        let root = tempfile::tempdir().unwrap();
+        let annex = root.path().join("web");
+        let begin = || {
+            fs::create_dir(&annex).unwrap();
+            fs::write(annex.join(IN_USE_FILE), "").unwrap();
+            fs::create_dir(annex.join("twin")).unwrap();
+        };
+        let end = |folder: &Path| {
+            let _ = fs::remove_dir(folder);
+            leave_annex(&annex, folder);
+            annex.exists()
+        };
+        let (lab, twin) = (root.path().join("lab"), annex.join("twin"));
+        begin();
+        assert!(end(&twin), "its lab makes more");
+        assert!(!end(&lab));
+        begin();
+        assert!(end(&lab), "a twin is in it");
+        assert!(!end(&twin));
     }
 }

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::time::Instant as WallInstant;
 
 use super::clients::Client;
+use super::confine::leave_annex;
 use super::{FAREWELL, Process, log};
 use crate::lab::Actor;
 use crate::machines::{JOURNAL_FOLDER, Left, Lifetime, SOCKET_FILE, STOPPED_FILE};
@@ -16,7 +17,7 @@ impl Process {
     /// SIGTERM and the like: a named machine goes on later from where it is.
     pub(super) fn ended_by_signal(&mut self) -> StopReason {
         match self.spec.lifetime {
-            Lifetime::Ephemeral => StopReason::Killed,
+            Lifetime::Ephemeral | Lifetime::Held => StopReason::Killed,
             Lifetime::Named | Lifetime::Frozen => StopReason::Saved,
         }
     }
@@ -43,14 +44,13 @@ impl Process {
         // The folder's end is what others see: nothing may be written to it after this. Clients
         // hear of the lab's end only then, so that they need not look for the folder's.
         let _ = fs::remove_file(self.folder.join(SOCKET_FILE));
-        if self.spec.lifetime == Lifetime::Ephemeral
+        if !self.spec.lifetime.is_kept()
             && let Err(error) = fs::remove_dir_all(&self.folder)
         {
             log(&format!("could not remove {}: {error}", self.folder.display()));
         }
         if let Some(annex) = &self.annex {
-            // Twins' folders and recordings in it stay, and with them the annex.
-            let _ = fs::remove_dir(annex);
+            leave_annex(annex, &self.folder);
         }
         drop(self.clients);
         match reason {
@@ -69,7 +69,7 @@ impl Process {
             // The journal says where it was.
             StopReason::Failed { .. } => return self.lab.end_recordings(Which::All, Last::Entry),
         };
-        if self.spec.lifetime == Lifetime::Ephemeral {
+        if !self.spec.lifetime.is_kept() {
             return Ok(());
         }
         if left == Left::Off {

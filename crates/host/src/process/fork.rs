@@ -22,6 +22,7 @@ use stackvm_machine::{Frozen, Input};
 
 use super::clients::ClientId;
 use super::requests::Refusal;
+use super::share::Share;
 use super::start::{self, StartError};
 use super::typing::Typing;
 use super::{Process, log, make, unix_ns};
@@ -76,7 +77,9 @@ impl Process {
         if self.lab.waits_for_recording() {
             return Err("the machine waits for space on the disk".into());
         }
-        if kind == ForkKind::Fresh && !self.lab.guest().has_agent_port() {
+        // One that is held is branched off as a moment is: its guest becomes what it can.
+        let needs_agent = kind == ForkKind::Fresh && self.spec.lifetime != Lifetime::Held;
+        if needs_agent && !self.lab.guest().has_agent_port() {
             return Err("a fresh fork needs the guest's agent; fork it exactly instead".into());
         }
         self.forks.push(Fork { client, tag, folder, kind });
@@ -182,6 +185,7 @@ impl Process {
             start::signals().map_err(|error| StartError::io("handle signals", error))?;
         self.started = WallInstant::now();
         (self.held, self.attended, self.clock_is_late) = (false, true, false);
+        self.share = Share::new(self.spec.cpu_percent);
         self.listener = crate::socket::listen(&self.folder.join(SOCKET_FILE))
             .map_err(|error| StartError::io("make the control socket", error))?;
         if self.spec.network == Network::User {
@@ -196,10 +200,12 @@ impl Process {
         make::record(&mut self.lab, &self.spec, &self.data, begun)?;
         self.typing = start::typing(&self.folder, &self.spec, &mut self.lab)?;
         if kind == ForkKind::Fresh {
-            self.state = State::Starting;
             let (seed, rtc_ns) = (make::random()?, unix_ns());
             self.lab.put(&Actor::Host, Input::Identity { seed, rtc_ns });
-            self.fresh = Some(Fresh::Agent { rtc_ns });
+            if self.lab.guest().has_agent_port() {
+                self.state = State::Starting;
+                self.fresh = Some(Fresh::Agent { rtc_ns });
+            }
         }
         give_memory_back();
         Ok(())

@@ -15,7 +15,7 @@ use stackvm_timeline::{BranchId, Position, Timeline};
 use super::start::StartError;
 use super::{believed, drawn, log, unix_ns};
 use crate::lab::{Actor, FreshIdentity, Lab, rtc_base};
-use crate::machines::{JOURNAL_FOLDER, Lifetime, MachineSpec, STOPPED_FILE, Source, StartFrom};
+use crate::machines::{JOURNAL_FOLDER, MachineSpec, STOPPED_FILE, Source, StartFrom};
 use crate::machines::{Left, left};
 use crate::prompt::{self, BootFiles, Prompt};
 use crate::recorder::{Recorder, first_pack_path, header};
@@ -37,7 +37,7 @@ pub(super) struct Made {
 /// Makes the lab of the machine in `folder`, recordings included. `data` is the data directory.
 pub(super) fn make(folder: &Path, spec: &MachineSpec, data: &Path) -> Result<Made, StartError> {
     spec.check_forwards()?;
-    let own = (spec.lifetime != Lifetime::Ephemeral).then(|| folder.join(JOURNAL_FOLDER));
+    let own = spec.lifetime.is_kept().then(|| folder.join(JOURNAL_FOLDER));
     let kept = own.as_deref().filter(|journal| journal.is_dir());
     let (mut from_prompt, mut left_past) = (None, None);
     let mut made = match (kept, &spec.source) {
@@ -78,7 +78,7 @@ pub(super) fn make(folder: &Path, spec: &MachineSpec, data: &Path) -> Result<Mad
                 None => record(&mut made.lab, spec, data, began)?,
             }
             // What is frozen stays what it was.
-            if let Some(rtc_ns) = made.fresh_rtc_ns.filter(|_| spec.lifetime != Lifetime::Frozen) {
+            if let Some(rtc_ns) = made.fresh_rtc_ns.filter(|_| spec.lifetime.runs()) {
                 made.lab.put(&Actor::Host, Input::Identity { seed: random()?, rtc_ns });
             }
         }

@@ -103,7 +103,7 @@ impl Process {
 
     /// Makes sure that the machine can go on later from where it is.
     fn save(&mut self, id: ClientId, tag: Tag, after: AfterSave) -> Result<(), Refusal> {
-        if self.spec.lifetime == Lifetime::Ephemeral {
+        if !self.spec.lifetime.is_kept() {
             let name = &self.spec.name;
             return Err(format!("machine {name:?} is not kept; only those with --name are saved"));
         }
@@ -131,6 +131,13 @@ impl Process {
         tag: Tag,
         command: Command,
     ) -> Result<Option<StopReason>, Refusal> {
+        let harms_nobody = matches!(
+            command,
+            Command::Info | Command::Digest | Command::Fork { .. } | Command::Power(Power::Kill)
+        );
+        if self.spec.lifetime == Lifetime::Held && !harms_nobody {
+            return Err("the machine is held for others to go on from; it never runs".into());
+        }
         match command {
             Command::Attach { .. } | Command::Look { .. } | Command::Text { .. } => {
                 return self.look_command(id, tag, command);

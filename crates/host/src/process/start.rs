@@ -16,6 +16,7 @@ use super::code_use::CodeUse;
 use super::confine::confine;
 use super::fork::Fresh;
 use super::make::{self, Made};
+use super::share::Share;
 use super::typing::Typing;
 use super::{Process, say};
 use crate::lab::{Lab, LabError};
@@ -93,13 +94,15 @@ pub(super) fn start(folder: &Path, sandbox: Sandbox) -> Result<Process, StartErr
         lab.become_reachable(net)?;
     }
     let agent = lab.guest().has_agent_port();
-    let fresh = fresh_rtc_ns.filter(|_| agent).map(|rtc_ns| Fresh::Agent { rtc_ns });
+    let fresh = fresh_rtc_ns.filter(|_| agent && spec.lifetime.runs());
+    let fresh = fresh.map(|rtc_ns| Fresh::Agent { rtc_ns });
     let listener = crate::socket::listen(&folder.join(SOCKET_FILE));
     let listener = listener.map_err(|error| StartError::io("make the control socket", error))?;
     let annex = match sandbox {
         Sandbox::On => Some(confine(&folder, &spec, &data, &mut lab)?),
         Sandbox::Off => None,
     };
+    let share = Share::new(spec.cpu_percent);
     Ok(Process {
         listener,
         folder,
@@ -123,6 +126,7 @@ pub(super) fn start(folder: &Path, sandbox: Sandbox) -> Result<Process, StartErr
         clock_is_late,
         retry_wall_ns: 0,
         code_use: CodeUse::default(),
+        share,
         forks: Vec::new(),
         twins: Vec::new(),
         fresh,

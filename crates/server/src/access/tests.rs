@@ -94,6 +94,8 @@ fn share(role: &str, past: Option<u64>, expires: Option<u64>, revoked: Option<u6
         expires_unix_ms: expires,
         revoked_unix_ms: revoked,
         opened: 0,
+        visits: None,
+        visit_of: None,
     }
 }
 

@@ -19,6 +19,7 @@ use crate::problem::{Kind, Problem};
 use crate::protocol::{Gone, NAME_BYTES_MAX};
 use crate::rights::Role;
 use crate::rooms::{Cut, names};
+use crate::visits::Wish;
 
 /// Longest thing that may be presented as a secret, in bytes.
 const SECRET_BYTES_MAX: usize = 256;
@@ -216,7 +217,12 @@ impl By<'_> {
         self.app
             .audit(session, "share.open", &share.id.to_string(), share.machine.as_str())
             .await?;
-        view(self.app, session, Some(&share.machine), bearer).await
+        let Some(limits) = share.visits else {
+            return view(self.app, session, Some(&share.machine), bearer).await;
+        };
+        let visit = self.app.visit(session, share, limits, Wish::Any).await?;
+        let seen = view(self.app, session, visit.machine.as_deref(), bearer).await?;
+        Ok(SessionView { visit: Some(visit), ..seen })
     }
 
     fn somebody(&self) -> Result<&SessionRow, Problem> {
@@ -264,6 +270,7 @@ async fn view(
         name: session.name.clone(),
         hue: session.hue,
         machine: machine.map(str::to_owned),
+        visit: None,
         shared,
         bearer,
         warning: app.reach.warning(),

@@ -7,25 +7,34 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use stackvm_catalog::ids::{Secret, ShareId};
-use stackvm_catalog::rows::{SessionRow, ShareRow};
-use stackvm_host::machines::{Listed, Status};
+use stackvm_catalog::rows::{SessionRow, ShareRow, VisitLimits};
+use stackvm_host::machines::{Lifetime, Listed, Status};
 use stackvm_host::protocol::{Command, Reply};
 use stackvm_machine::Instant;
 
 use super::extract::{Body, Params, Place, Visitor, check_text};
-use super::types::{CreatedShare, NewShare, Page, Past, ShareView};
+use super::types::{CreatedShare, NewShare, NewVisit, Page, Past, ShareView};
+use super::types::{VisitLimitsView, VisitView};
+use crate::access::over;
 use crate::app::App;
 use crate::clock::unix_ms;
 use crate::idempotency::HasSecret;
-use crate::problem::Problem;
+use crate::problem::{Kind, Problem};
 use crate::protocol::Gone;
 use crate::rights::{Right, Role};
 use crate::rooms::Cut;
+use crate::visits::{VISITOR, Wish};
 
 /// Longest label, in bytes.
 const LABEL_BYTES_MAX: usize = 200;
 /// Longest password, in bytes.
 const PASSWORD_BYTES_MAX: usize = 256;
+/// Most machines of visitors of one link at once.
+const VISITORS_MAX: u32 = 100;
+/// Longest life of a visitor's machine, in minutes.
+const VISIT_MINUTES_MAX: u32 = 24 * 60;
+/// What a visitor's machine may use of a core, in hundredths.
+const CPU_PERCENT: std::ops::RangeInclusive<u8> = 5..=100;
 /// Longest life of a link, in seconds.
 const LIFE_S_MAX: u64 = 366 * 24 * 3600;
 
@@ -47,7 +56,8 @@ pub(crate) async fn list(
     params.only(&["limit", "cursor"])?;
     app.fleet.get(&id).await?;
     let shares = app.catalog.shares(&id).await?;
-    let shares = shares.iter().map(|share| app.share_view(share)).collect();
+    let visits = app.catalog.visits().await?;
+    let shares = shares.iter().map(|share| app.share_view(share, &visits)).collect();
     params.page(shares, |share: &ShareView| share.id.clone()).map(Json)
 }
 
@@ -64,7 +74,11 @@ pub(crate) async fn create(
     app.allow(&session, &id, Right::Share).await?;
     let listed = app.fleet.get(&id).await?;
     check(&body)?;
-    let NewShare { role, label, expires_in_s, password, past } = body;
+    let NewShare { role, label, expires_in_s, password, past, visits } = body;
+    if visits.is_some() && listed.spec.lifetime != Lifetime::Frozen {
+        let detail = "visitors go on from a moment: make one, and share that";
+        return Err(Problem::field("visits", detail));
+    }
     let past_from_ns = match past {
         Past::All => None,
         Past::FromNow => Some(now(&app, &listed).await?),
@@ -78,7 +92,7 @@ pub(crate) async fn create(
         id: ShareId::random()?,
         owner: app.catalog.owner(),
         machine: id.clone(),
-        role: role.name().to_owned(),
+        role: if visits.is_some() { VISITOR } else { role.name() }.to_owned(),
         label,
         secret: secret.hash(),
         password,
@@ -87,13 +101,15 @@ pub(crate) async fn create(
         expires_unix_ms: expires_in_s.map(|seconds| created_unix_ms + 1000 * seconds),
         revoked_unix_ms: None,
         opened: 0,
+        visits: visits.map(VisitLimits::from),
+        visit_of: None,
     };
     app.catalog.add_share(&share).await?;
     let detail = format!("{} of {id}", role.name());
     app.audit(&session, "share.create", &share.id.to_string(), detail).await?;
     let (base, halves) = (app.reach.widest(), format!("{}#{}", share.id, secret.hex()));
     let created = CreatedShare {
-        share: app.share_view(&share),
+        share: app.share_view(&share, &[]),
         url: format!("{base}/s/{halves}"),
         embed_url: format!("{base}/embed/{halves}"),
         path: format!("/s/{halves}"),
@@ -125,6 +141,8 @@ impl App {
             expires_unix_ms: None,
             revoked_unix_ms: None,
             opened: 1,
+            visits: None,
+            visit_of: None,
         };
         self.catalog.add_share(&share).await?;
         self.catalog.grant(session.id, share.id).await?;
@@ -135,6 +153,21 @@ impl App {
 fn check(body: &NewShare) -> Result<(), Problem> {
     if !Role::SHARED.contains(&body.role) {
         return Err(Problem::field("role", "it is viewer, commenter or driver"));
+    }
+    if let Some(VisitLimitsView { visitors, minutes, cpu_percent }) = body.visits {
+        let refuse = |field, what| Err(Problem::field(field, what));
+        if body.role != Role::Driver {
+            return refuse("role", "whoever gets a machine of their own is its driver");
+        }
+        if !(1..=VISITORS_MAX).contains(&visitors) {
+            return refuse("visits", "visitors are 1 to 100");
+        }
+        if !(1..=VISIT_MINUTES_MAX).contains(&minutes) {
+            return refuse("visits", "minutes are 1 to 1440");
+        }
+        if !CPU_PERCENT.contains(&cpu_percent) {
+            return refuse("visits", "cpu_percent is 5 to 100");
+        }
     }
     check_text("label", &body.label, LABEL_BYTES_MAX)?;
     if body.expires_in_s.is_some_and(|seconds| !(1..=LIFE_S_MAX).contains(&seconds)) {
@@ -180,7 +213,41 @@ pub(crate) async fn revoke(
     app.allow(&session, &share.machine, Right::Share).await?;
     if app.catalog.revoke_share(id, unix_ms()).await? {
         app.rooms.cut(&Cut::Share(id, Gone::Revoked));
+        app.sweep_visits().await?;
         app.audit(&session, "share.revoke", &id.to_string(), share.machine).await?;
     }
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// A machine of one's own, for whoever has opened a link that gives visitors such; or their place
+/// among those that wait. Who waits asks every few seconds, and is forgotten after 15.
+#[utoipa::path(post, path = "/api/shares/{id}/visits", tag = "shares", request_body = NewVisit,
+    params(("id" = String, Path, description = "The link's public half.")),
+    responses((status = 200, description = "It, or their place.", body = VisitView)))]
+pub(crate) async fn visit(
+    State(app): State<Arc<App>>,
+    Visitor(session): Visitor,
+    Place(id): Place<String>,
+    Body(body): Body<NewVisit>,
+) -> Result<Json<VisitView>, Problem> {
+    let unknown = || Problem::not_found("link of this name");
+    let id: ShareId = id.parse().map_err(|_| unknown())?;
+    let link = app.catalog.share(id).await?.ok_or_else(unknown)?;
+    // Whoever has not opened it does not learn that there is such a link.
+    let has_opened = session.owner.is_some()
+        || app.catalog.grants(session.id).await?.iter().any(|share| share.id == id);
+    let limits = link.visits.filter(|_| has_opened).ok_or_else(unknown)?;
+    if over(&link, unix_ms()).is_some() {
+        let action = "Ask whoever sent it for a new one.";
+        return Err(Problem::new(Kind::Revoked, "the link has ended", action));
+    }
+    let wish = if body.anew == Some(true) { Wish::Anew } else { Wish::Any };
+    app.visit(&session, &link, limits, wish).await.map(Json)
+}
+
+impl From<VisitLimitsView> for VisitLimits {
+    fn from(limits: VisitLimitsView) -> VisitLimits {
+        let VisitLimitsView { visitors, minutes, cpu_percent } = limits;
+        VisitLimits { visitors, minutes, cpu_percent }
+    }
 }

@@ -10,8 +10,10 @@ use crate::protocol::MachineState;
 use crate::rights::{Right, Role};
 
 mod past;
+mod shares;
 
 pub use past::{BinView, BranchOf, FoundView, NewBranch, NewMoment, PictureView, TimelineView};
+pub use shares::{CreatedShare, NewShare, NewVisit, Past, ShareView, VisitLimitsView, VisitView};
 
 /// A part of a list.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -61,6 +63,8 @@ pub struct MachineView {
     pub rights: Vec<Right>,
     /// Who is there.
     pub people: Vec<PersonView>,
+    /// If it is a visitor's own who asks: until when, and by which link they came.
+    pub visit: Option<VisitView>,
     /// Whose past its own begins in; only for those who may share it.
     pub branch_of: Option<BranchOf>,
     /// The end of its first terminal's screen: at most 10 lines of at most 80 characters, plain text.
@@ -176,75 +180,6 @@ pub struct NewMarker {
     pub name: String,
 }
 
-/// A link.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, ToSchema)]
-pub struct ShareView {
-    /// Its public half.
-    pub id: String,
-    /// Which machine it opens.
-    pub machine: String,
-    /// As what.
-    pub role: Role,
-    /// What people call it; may be empty.
-    pub label: String,
-    /// How much of the past it shows.
-    pub past: Past,
-    /// It asks for a password.
-    pub has_password: bool,
-    /// When it was made.
-    pub created_unix_ms: u64,
-    /// When it ends by itself.
-    pub expires_unix_ms: Option<u64>,
-    /// When it was revoked.
-    pub revoked_unix_ms: Option<u64>,
-    /// How often it was opened.
-    pub opened: u64,
-    /// How many are here through it now.
-    pub here: u32,
-}
-
-/// How much of the past a link shows.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Past {
-    /// From the moment of sharing on.
-    #[default]
-    FromNow,
-    /// All of it.
-    All,
-}
-
-/// A link to make.
-#[derive(Clone, Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct NewShare {
-    /// Viewer, commenter or driver.
-    pub role: Role,
-    /// What to call it.
-    #[serde(default)]
-    pub label: String,
-    /// Seconds until it ends, at most a year; without, it ends when it is revoked.
-    pub expires_in_s: Option<u64>,
-    /// 1 to 256 bytes.
-    pub password: Option<String>,
-    /// How much of the past it shows.
-    #[serde(default)]
-    pub past: Past,
-}
-
-/// A new link; its secret half is in no later answer.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct CreatedShare {
-    /// The link.
-    pub share: ShareView,
-    /// `…/s/ID#SECRET`, at the address that reaches furthest.
-    pub url: String,
-    /// `…/embed/ID#SECRET`.
-    pub embed_url: String,
-    /// What comes after the server's address in `url`, for other addresses of it.
-    pub path: String,
-}
-
 /// How to come in: with a one-time token of this computer, or with both halves of a link.
 #[derive(Clone, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -273,6 +208,8 @@ pub struct SessionView {
     pub hue: u8,
     /// The machine that was just opened.
     pub machine: Option<String>,
+    /// If the link that was just opened gives visitors machines of their own: this one's.
+    pub visit: Option<VisitView>,
     /// Machines it may see as a guest.
     pub shared: Vec<SharedMachine>,
     /// The secret that was asked for.

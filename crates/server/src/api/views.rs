@@ -1,11 +1,11 @@
 //! Rows and machines as they are shown to whoever asks.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use stackvm_catalog::rows::{MachineRow, SessionRow, ShareRow};
+use stackvm_catalog::rows::{MachineRow, SessionRow, ShareRow, VisitLimits};
 use stackvm_host::machines::{Lifetime, Listed, Source};
 
-use super::types::{BranchOf, MachineView, Past, ShareView};
+use super::types::{BranchOf, MachineView, Past, ShareView, VisitLimitsView, VisitView};
 use crate::app::{App, made_unix_ms};
 use crate::grant::Grant;
 use crate::problem::Problem;
@@ -32,8 +32,14 @@ impl App {
         let listed = self.fleet.list().await?;
         let rows: BTreeMap<_, _> = self.catalog.machines().await?.into_iter().collect();
         let none = MachineRow::default();
+        // The owner sees those beside the links that they are of.
+        let visits: BTreeSet<String> =
+            self.catalog.visits().await?.into_iter().map(|visit| visit.machine).collect();
         let mut views = Vec::new();
         for machine in &listed {
+            if session.owner.is_some() && visits.contains(&machine.spec.name) {
+                continue;
+            }
             if let Ok(grant) =
                 self.access.grant(session, &machine.spec.name, made_unix_ms(machine)).await?
             {
@@ -58,7 +64,7 @@ impl App {
             state,
             detail,
             action,
-            kept: spec.lifetime != Lifetime::Ephemeral,
+            kept: spec.lifetime.is_kept(),
             frozen: spec.lifetime == Lifetime::Frozen,
             created_unix_ms: made_unix_ms(listed),
             notes: if is_owners { row.notes.clone() } else { String::new() },
@@ -68,6 +74,12 @@ impl App {
             role: grant.role,
             rights: grant.role.rights(),
             people: self.rooms.people(&spec.name),
+            visit: grant.visit_of.map(|link| VisitView {
+                link: link.to_string(),
+                machine: Some(spec.name.clone()),
+                ahead: 0,
+                ends_unix_ms: grant.expires_unix_ms,
+            }),
             branch_of: spec
                 .branch_of()
                 .filter(|_| is_owners)
@@ -76,8 +88,10 @@ impl App {
         }
     }
 
-    /// A link, with how many are here through it.
-    pub(crate) fn share_view(&self, row: &ShareRow) -> ShareView {
+    /// A link, with how many are here through it. `visits` are all links of visitors to their own
+    /// machines.
+    pub(crate) fn share_view(&self, row: &ShareRow, visits: &[ShareRow]) -> ShareView {
+        let own = visits.iter().filter(|visit| visit.visit_of == Some(row.id)).count();
         ShareView {
             id: row.id.to_string(),
             machine: row.machine.clone(),
@@ -89,7 +103,8 @@ impl App {
             expires_unix_ms: row.expires_unix_ms,
             revoked_unix_ms: row.revoked_unix_ms,
             opened: row.opened,
-            here: self.rooms.here(row.id),
+            here: self.rooms.here(row.id) + u32::try_from(own).unwrap_or(u32::MAX),
+            visits: row.visits.map(VisitLimitsView::from),
         }
     }
 }
@@ -101,5 +116,12 @@ fn about(source: &Source, label: &str) -> String {
             format!("Debian 13 ({name})")
         }
         _ => label.to_owned(),
+    }
+}
+
+impl From<VisitLimits> for VisitLimitsView {
+    fn from(limits: VisitLimits) -> VisitLimitsView {
+        let VisitLimits { visitors, minutes, cpu_percent } = limits;
+        VisitLimitsView { visitors, minutes, cpu_percent }
     }
 }

@@ -6,7 +6,9 @@
 
 use std::time::{Duration, Instant as WallInstant};
 
-use stackvm_host::machines::{Happened, Listed, Machines, Marker, Picture, Printed};
+use stackvm_host::machines::{
+    Happened, Lifetime, Listed, Machines, Marker, Picture, Printed, Status, StopHow,
+};
 use stackvm_host::protocol::{Command, RecordingAction};
 use stackvm_machine::{ConsoleId, Instant};
 
@@ -109,6 +111,57 @@ impl Fleet {
     pub(crate) async fn branches(&self, id: &str) -> Result<usize, Problem> {
         let is_one = |machine: &Listed| machine.spec.branch_of().is_some_and(|(of, _)| of == id);
         Ok(self.list().await?.iter().filter(|machine| is_one(machine)).count())
+    }
+
+    /// A name for a visitor's machine.
+    pub(crate) async fn name_for_visit(&self) -> Result<String, Problem> {
+        self.blocking(Machines::free_name).await
+    }
+
+    /// Starts a machine that holds a moment in memory; returns its name.
+    pub(crate) async fn hold_moment(&self, moment: &str) -> Result<String, Problem> {
+        let name = self.blocking(Machines::free_name).await?;
+        let (held, moment) = (name.clone(), moment.to_owned());
+        self.blocking(move |machines| machines.hold(&moment, &held)).await?;
+        Ok(name)
+    }
+
+    /// Whether a machine holds its moment still.
+    pub(crate) async fn holds(&self, held: &str) -> bool {
+        let listed = self.with(held, |machines, held| machines.get(held)).await;
+        listed.is_ok_and(|it| it.status == Status::Running && it.spec.lifetime == Lifetime::Held)
+    }
+
+    /// Machines that hold moments for a server that has ended.
+    pub(crate) async fn held(&self) -> Result<Vec<String>, Problem> {
+        let mut listed = self.blocking(Machines::list).await?;
+        listed.retain(|machine| machine.spec.lifetime == Lifetime::Held);
+        Ok(listed.into_iter().map(|machine| machine.spec.name).collect())
+    }
+
+    /// Forks a visitor's machine from one that holds a moment.
+    pub(crate) async fn visit(
+        &self,
+        held: &str,
+        name: &str,
+        cpu_percent: u8,
+        made_unix_s: u64,
+    ) -> Result<(), Problem> {
+        let memory_bytes =
+            self.with(held, |machines, held| machines.get(held)).await?.spec.memory_bytes;
+        self.check_room(memory_bytes).await?;
+        let name = name.to_owned();
+        self.with(held, move |machines, held| machines.visit(held, &name, cpu_percent, made_unix_s))
+            .await
+    }
+
+    /// Ends a visitor's machine, or one that holds a moment; one that is gone already is ended.
+    pub(crate) async fn end_visit(&self, id: &str) -> Result<(), Problem> {
+        self.with(id, |machines, id| match machines.stop(id, StopHow::Kill) {
+            Err(MachinesError::NotRunning(_) | MachinesError::Unknown { .. }) | Ok(_) => Ok(()),
+            Err(error) => Err(error),
+        })
+        .await
     }
 
     /// Reads a machine's recording as it is now.

@@ -4,7 +4,7 @@
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use stackvm_host::machines::Listed;
+use stackvm_host::machines::{Lifetime, Listed};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use super::Rooms;
@@ -67,7 +67,8 @@ impl Rooms {
     }
 
     fn meet(&self, listed: &[Listed]) {
-        for machine in listed {
+        // One that is held for others to go on from is never looked at.
+        for machine in listed.iter().filter(|it| it.spec.lifetime != Lifetime::Held) {
             let room = self.room_or_new(&machine.spec.name);
             room.listed(machine);
             if room.wants_link() {

@@ -55,6 +55,7 @@ fn grant_of(who: u8) -> Grant {
         share: (who != OWNER).then(|| id.parse().unwrap()),
         past_from_ns: 0,
         past_from_unix_ms: 0,
+        visit_of: None,
         expires_unix_ms: None,
     }
 }

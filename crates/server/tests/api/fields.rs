@@ -115,8 +115,14 @@ impl Operation<'_> {
             Value::Object(body)
         };
         for (name, property) in properties {
-            for value in wrong(&choices(document, property)) {
+            let choices = choices(document, property);
+            let nested = choices.iter().find(|schema| schema["properties"].is_object());
+            self.try_nested(document, (name, nested), |value| with(name, value));
+            for value in wrong(&choices) {
                 let body = with(name, value.clone());
+                if nested.is_some() && value.is_object() {
+                    continue;
+                }
                 match is_secret(name) && value.is_string() {
                     true => drop(self.ask(&body)),
                     false => self.refuses(&body, name),
@@ -131,6 +137,28 @@ impl Operation<'_> {
         }
         self.refuses(&with("nobody_knows_this", json!(1)), "nobody_knows_this");
         properties.len()
+    }
+
+    /// Tries the fields of an object within a body.
+    fn try_nested(
+        &self,
+        document: &Value,
+        (outer, schema): (&str, Option<&Value>),
+        body: impl Fn(Value) -> Value,
+    ) {
+        let Some(properties) = schema.and_then(|schema| schema["properties"].as_object()) else {
+            return;
+        };
+        let fit = |(name, property)| (String::clone(name), fitting(&choices(document, property)));
+        let base: Map<String, Value> = properties.iter().map(fit).collect();
+        for (name, property) in properties {
+            for value in wrong(&choices(document, property)) {
+                let mut object = base.clone();
+                object.insert(name.clone(), value);
+                self.refuses(&body(Value::Object(object)), outer);
+            }
+        }
+        self.refuses(&body(json!({"nobody_knows_this": 1})), "nobody_knows_this");
     }
 }
 

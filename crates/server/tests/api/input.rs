@@ -81,6 +81,19 @@ pub(crate) fn wrong_input_is_named(site: Site) {
         check("POST", shares, body, 422, Some("password"));
     }
     check("POST", shares, json!({"role": "viewer", "past": "some"}), 422, Some("past"));
+    let visits = json!({"visitors": 1, "minutes": 1, "cpu_percent": 50});
+    check("POST", shares, json!({"role": "viewer", "visits": visits}), 422, Some("role"));
+    check("POST", shares, json!({"role": "driver", "visits": visits}), 422, Some("visits"));
+    for (field, value) in
+        [("visitors", 0), ("visitors", 101), ("minutes", 1441), ("cpu_percent", 4)]
+    {
+        let mut visits = visits.clone();
+        visits[field] = value.into();
+        check("POST", shares, json!({"role": "driver", "visits": visits}), 422, Some("visits"));
+    }
+    check("POST", "/api/shares/nothing/visits", json!({}), 404, None);
+    check("POST", "/api/shares/0123456789abcdef/visits", json!({}), 404, None);
+    check("POST", "/api/shares/0123456789abcdef/visits", json!({"anew": 1}), 422, Some("anew"));
     check("DELETE", "/api/shares/nothing", json!({}), 404, None);
     check("DELETE", "/api/shares/0123456789abcdef", json!({}), 404, None);
 
@@ -278,5 +291,5 @@ pub(crate) fn the_description_is_true(site: Site) {
             assert!(is_named, "{method} {path}: {}", answer.status);
         }
     }
-    assert_eq!(count, 37, "a new route is described and counted here");
+    assert_eq!(count, 38, "a new route is described and counted here");
 }

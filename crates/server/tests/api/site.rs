@@ -57,6 +57,7 @@ pub(crate) fn options(data: &Path) -> Options {
         // Not the address of localhost, and there on every host.
         network_address: Some([127, 0, 0, 2].into()),
         sandbox: Sandbox::On,
+        visit_idle: stackvm_server::VISIT_IDLE,
     }
 }
 
