@@ -26,6 +26,8 @@ export type MachineView = {
   role: Role;
   rights: Right[];
   people: PersonView[];
+  /** A visitor's own, who asks. */
+  visit: VisitView | null;
   branch_of: BranchOf | null;
   screen: string[];
 };
@@ -78,6 +80,16 @@ export type ShareView = {
   revoked_unix_ms: number | null;
   opened: number;
   here: number;
+  visits: VisitLimits | null;
+};
+/** What visitors of a link may take, who get machines of their own. */
+export type VisitLimits = { visitors: number; minutes: number; cpu_percent: number };
+/** A visitor's own machine, or how many are before them while they wait for one. */
+export type VisitView = {
+  link: string;
+  machine: string | null;
+  ahead: number;
+  ends_unix_ms: number | null;
 };
 export type NewShare = {
   role: Role;
@@ -85,6 +97,7 @@ export type NewShare = {
   expires_in_s?: number;
   password?: string;
   past: Past;
+  visits?: VisitLimits;
 };
 export type CreatedShare = { share: ShareView; url: string; embed_url: string; path: string };
 export type OpenSession =
@@ -95,6 +108,7 @@ export type SessionView = {
   name: string;
   hue: number;
   machine: string | null;
+  visit: VisitView | null;
   shared: SharedMachine[];
   bearer?: string;
   warning: string;

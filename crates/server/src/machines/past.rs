@@ -59,7 +59,12 @@ impl Fleet {
         if self.lock().coming.contains_key(id) {
             return Ok(Vec::new());
         }
-        self.with(id, |machines, id| machines.markers(id)).await
+        // One that is not kept has no past to have names in.
+        let markers = |machines: &Machines, id: &str| match machines.markers(id) {
+            Err(MachinesError::NoPast(_)) => Ok(Vec::new()),
+            markers => markers,
+        };
+        self.with(id, markers).await
     }
 
     /// Gives the present instant of a running machine a name.

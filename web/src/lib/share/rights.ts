@@ -6,6 +6,9 @@ import type { Right, Role } from "../protocol.ts";
 export type SharedRole = Exclude<Role, "owner">;
 /** What a link leads to. A moment is typed at by going on from it. */
 export type Shared = "machine" | "moment";
+/** What a link shows: the machine as it runs, one instant of it, or a machine of one's own that
+    begins there. */
+export type Kind = "live" | "moment" | "try";
 
 const TABLE: Record<SharedRole, readonly Right[]> = {
   viewer: ["see", "see_past"],
@@ -39,6 +42,16 @@ export const MOMENT_WORDS: Record<"viewer" | "driver", { may: string[]; mayNot: 
     ],
     mayNot: ["change it", "see what was typed before it"],
   },
+};
+
+/** What a link lets people do who get machines of their own, and not. */
+export const TRY_WORDS = {
+  may: [
+    "type at a machine of their own, which begins at this instant",
+    "start over",
+    "read all that is in its memory and on its disks",
+  ],
+  mayNot: ["see each other’s machines", "reach a network", "keep their machine"],
 };
 
 const ALL = Object.keys(RIGHT_WORDS) as Right[];

@@ -4,26 +4,30 @@ import {
   call,
   callAll,
   type CreatedShare,
+  type MachineView,
   type NetworkSecurity,
   type NewShare,
   type ReachView,
   type ShareView,
 } from "../api.ts";
 import { Attempts } from "../parts/attempts.svelte.ts";
-import type { SharedRole } from "./rights.ts";
+import type { Kind, Shared, SharedRole } from "./rights.ts";
 
 /** A link that was made here: its secret is in no later answer. */
-export type Made = { role: SharedRole; url: string; embedUrl: string; path: string };
+export type Made = { kind: Kind; role: SharedRole; url: string; embedUrl: string; path: string };
 
 export class Sharing extends Attempts {
-  readonly #path: string;
+  readonly #machine: string;
+  /** The moment that is shared: the machine, if it is one, or the one that was made of it here. */
+  #moment: string | null;
   reach = $state.raw<ReachView | null>(null);
   shares = $state.raw<ShareView[] | null>(null);
   made = $state.raw<Made[]>([]);
 
-  constructor(machine: string) {
+  constructor(machine: string, what: Shared) {
     super();
-    this.#path = `/api/machines/${machine}/shares`;
+    this.#machine = machine;
+    this.#moment = what === "moment" ? machine : null;
   }
 
   async load(): Promise<void> {
@@ -34,15 +38,13 @@ export class Sharing extends Attempts {
   }
 
   /** Makes the link for each of these roles; they replace those shown before. */
-  async make(roles: SharedRole[], rest: Omit<NewShare, "role">): Promise<void> {
+  async make(kind: Kind, roles: SharedRole[], rest: Omit<NewShare, "role">): Promise<void> {
     await this.attempt(async () => {
+      const machine = kind === "live" ? this.#machine : await this.#keepMoment();
       const made: Made[] = [];
       for (const role of roles) {
-        const { url, embed_url, path } = await call<CreatedShare>("POST", this.#path, {
-          ...rest,
-          role,
-        });
-        made.push({ role, url, embedUrl: embed_url, path });
+        const link = await call<CreatedShare>("POST", sharesOf(machine), { ...rest, role });
+        made.push({ kind, role, url: link.url, embedUrl: link.embed_url, path: link.path });
       }
       this.made = made;
       await this.#list();
@@ -77,8 +79,17 @@ export class Sharing extends Attempts {
     await this.#list().catch(() => {});
   }
 
+  /** One moment does for all links that are made while the dialog is open. */
+  async #keepMoment(): Promise<string> {
+    const path = `/api/machines/${this.#machine}/moments`;
+    this.#moment ??= (await call<MachineView>("POST", path, {})).id;
+    return this.#moment;
+  }
+
   async #list(): Promise<void> {
-    const shares = await callAll<ShareView>(this.#path);
+    const machines = new Set([this.#machine, this.#moment ?? this.#machine]);
+    const lists = await Promise.all([...machines].map((it) => callAll<ShareView>(sharesOf(it))));
+    const shares = lists.flat();
     this.shares = shares.filter(({ revoked_unix_ms }) => revoked_unix_ms === null);
   }
 
@@ -93,3 +104,5 @@ export class Sharing extends Attempts {
     }));
   }
 }
+
+const sharesOf = (machine: string) => `/api/machines/${machine}/shares`;
