@@ -37,7 +37,7 @@ export async function measureLink({ browser, owner }) {
 }
 
 /** Runs in the page: the prompt is drawn, and keys go there. */
-function atPrompt() {
+export function atPrompt() {
   const rows = document.querySelector('section[aria-label="Terminal"] .xterm-rows')?.textContent;
   const isHeard = document.activeElement?.matches(".xterm textarea");
   return isHeard && /root@\S+:~#\s*$/.test((rows ?? "").replaceAll("\u00a0", " "));

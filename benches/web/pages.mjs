@@ -1,4 +1,4 @@
-// The pages' times, as BENCHMARKS.md has them: `node benches/web/pages.mjs [link|echo|past|slow|crash] ...`
+// The pages' times, as BENCHMARKS.md has them: `node benches/web/pages.mjs [link|echo|past|try|slow|crash] ...`
 // runs all or those that are named. STACKVM names a binary that is built already.
 
 import { hasPrompt, Home, launch, openPage, pictureWhere } from "../../web/tests/stackvm.js";
@@ -8,11 +8,13 @@ import { measureLink } from "./link.mjs";
 import { printTable } from "./measure.mjs";
 import { measurePast } from "./past.mjs";
 import { measureSlow } from "./slow.mjs";
+import { measureTry } from "./try.mjs";
 
 const PARTS = {
   link: measureLink,
   echo: measureEcho,
   past: measurePast,
+  try: measureTry,
   slow: measureSlow,
   crash: measureCrash,
 };

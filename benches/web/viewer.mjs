@@ -10,6 +10,7 @@ const VERSION = 2;
 const DRAWN_STEP_BYTES = 64 << 10;
 const OUTPUT_HEADER_BYTES = 10;
 const OUTPUT = 0;
+const PICTURE = 1;
 const OPCODE = { text: 1, close: 8, ping: 9, pong: 10 };
 
 /** Opens a link, and returns what a viewer's socket needs. */
@@ -35,6 +36,9 @@ export class Viewer {
   /** Bytes of terminal output so far, and of everything. */
   output = 0;
   read = 0;
+  #seePicture;
+  /** The first picture of the terminal, as text with control sequences. */
+  picture = new Promise((resolve) => (this.#seePicture = resolve));
   /** Milliseconds that pings took there and back. */
   lags = [];
 
@@ -138,6 +142,7 @@ export class Viewer {
       this.#pings.delete(nonce);
       return;
     }
+    if (payload[0] === PICTURE) this.#seePicture(payload.toString());
     if (payload.length < OUTPUT_HEADER_BYTES || payload[0] !== OUTPUT) return;
     const bytes = payload.length - OUTPUT_HEADER_BYTES;
     const position = Number(payload.readBigUInt64BE(2)) + bytes;

@@ -154,6 +154,13 @@ impl Blocks {
         }
     }
 
+    /// After [`Blocks::clear`]: gives its memory back to the host.
+    pub(crate) fn give_back(&mut self) {
+        assert!(self.code.is_empty(), "{} pages have code", self.code.len());
+        let new = Blocks::new(self.places.len() as u32);
+        *self = Blocks { heat: self.heat, ..new };
+    }
+
     /// The code page of a RAM page, made if need be.
     pub(crate) fn page(&mut self, page: RamPage) -> *mut CodePage {
         let place = &mut self.places[page.0 as usize];

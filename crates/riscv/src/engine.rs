@@ -131,12 +131,18 @@ impl Engine {
         self.forget_code();
     }
 
-    /// Gives the memory of compiled and decoded code back to the host; what is hot is made again.
+    /// Gives the memory of compiled and decoded code, and of translations, back to the host; what is
+    /// hot is made again.
     pub fn forget_code(&mut self) {
         // Never cleared first: after a fork(2) its memory is also another process's.
         self.compiler = None;
         self.compiling_ns = (0, 0);
         self.flush_code();
+        self.blocks.give_back();
+        self.tlbs.iter_mut().for_each(Tlb::give_back);
+        // Nothing is cached of any page.
+        self.flags.iter_mut().for_each(|flags| *flags &= !page_flag::CACHED);
+        self.places = vec![0; self.places.len()];
     }
 
     /// What is compiled, if the compiler was made to count.

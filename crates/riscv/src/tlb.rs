@@ -135,6 +135,11 @@ impl Tlb {
         self.all().for_each(|tables| tables.entries_max = max);
     }
 
+    /// Forgets everything, and gives its memory back to the host. Nobody may hold an address of it.
+    pub(crate) fn give_back(&mut self) {
+        *self = Tlb { entries_max: self.entries_max, ..Tlb::new() };
+    }
+
     pub(crate) fn tables(&mut self, context: Context) -> &mut Tables {
         let mut tables = self.tables[context as usize];
         if tables.is_null() {

@@ -21,8 +21,8 @@ const KEYS_MAX: usize = 4096;
 const REQUESTS: Rate = Rate { burst: 400, interval: Duration::from_millis(10) };
 /// Changes by one session.
 const CHANGES: Rate = Rate { burst: 200, interval: Duration::from_millis(50) };
-/// Attempts to come in from one address.
-const EXCHANGES: Rate = Rate { burst: 20, interval: Duration::from_millis(200) };
+/// Attempts to come in from one address, behind which may be a whole class that opens one link.
+const EXCHANGES: Rate = Rate { burst: 100, interval: Duration::from_millis(200) };
 /// Passwords tried at one link: a guesser at one link does not shut out those of another.
 const PASSWORDS: Rate = Rate { burst: 10, interval: Duration::from_secs(3) };
 
