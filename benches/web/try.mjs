@@ -4,7 +4,7 @@
 import { readFile } from "node:fs/promises";
 import { atPrompt } from "./link.mjs";
 import { percentiles, report, rest } from "./measure.mjs";
-import { watch } from "../../web/tests/stackvm.js";
+import { visitLink, watch } from "../../web/tests/stackvm.js";
 import { enter, Viewer } from "./viewer.mjs";
 
 const VISITS = 20;
@@ -13,7 +13,7 @@ const AT_ONCE = 50;
 const SETTLED_MS = 5000;
 
 export async function measureTry({ browser, home, owner }) {
-  const link = await tryLink(owner);
+  const link = await visitLink(owner, AT_ONCE);
   const times = [];
   // One more: the first one waits for the moment to be in memory.
   for (let visit = 0; visit <= VISITS; visit += 1) {
@@ -31,7 +31,7 @@ export async function measureTry({ browser, home, owner }) {
     `${percentiles(times.slice(1), [0.5, 0.9])}; the very first ${times[0].toFixed(0)} ms`,
     "1000 ms",
   );
-  await atOnce(home, await tryLink(owner));
+  await atOnce(home, await visitLink(owner, AT_ONCE));
 }
 
 /** Visitors without browsers, whose load would be what is measured. */
@@ -64,26 +64,6 @@ async function atOnce(home, link) {
     "8 MiB",
   );
   for (const viewer of [first, ...come.map(({ viewer }) => viewer)]) viewer.close();
-}
-
-/** A link to the owner's machine as it is now. */
-function tryLink(owner) {
-  const machine = new URL(owner.url()).pathname.split("/").at(-1);
-  return owner.evaluate(
-    async ([machine, visitors]) => {
-      const post = async (path, body) => {
-        const headers = { "content-type": "application/json" };
-        const answer = await fetch(path, { method: "POST", headers, body: JSON.stringify(body) });
-        if (!answer.ok) throw new Error(await answer.text());
-        return answer.json();
-      };
-      const moment = await post(`/api/machines/${machine}/moments`, {});
-      const visits = { visitors, minutes: 10, cpu_percent: 50 };
-      const shares = `/api/machines/${moment.id}/shares`;
-      return (await post(shares, { role: "driver", visits })).url;
-    },
-    [machine, AT_ONCE],
-  );
 }
 
 /** What all machines' processes share out among them (PSS), in KiB. */

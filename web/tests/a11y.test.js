@@ -14,6 +14,7 @@ import {
   pictureWhere,
   share,
   typeLine,
+  visitLink,
   watch,
 } from "./stackvm.js";
 
@@ -228,6 +229,14 @@ check("links that were made", async (page) => {
   await page.getByRole("button", { name: "Make the links" }).click();
   await page.getByRole("textbox", { name: "Embed code" }).waitFor();
 });
+check("sharing a moment", async (page) => {
+  await page.getByRole("radio", { name: /^Moment/ }).check();
+  await page.getByRole("radio", { name: "Go on from it" }).waitFor();
+});
+check("machines for visitors", async (page) => {
+  await page.getByRole("radio", { name: /^Try/ }).check();
+  await page.getByRole("radio", { name: "30 min" }).waitFor();
+});
 check("a machine that is paused", async (page) => {
   await closeDialog(page);
   if (page === pages.desk) {
@@ -245,6 +254,28 @@ check("a guest's page", async (page, size) => {
   const guest = await stranger(size, links.watching, "root@");
   await guest.getByRole("button", { name: /^Chat/ }).waitFor();
   return guest;
+});
+test("machines for visitors are there", async () => {
+  links.own = await visitLink(pages.desk, 3);
+  links.late = await visitLink(pages.desk, 1);
+});
+check("a visitor's machine", (page, size) => stranger(size, links.own, "A machine of your own"));
+test("the only place is taken", async () => {
+  const page = await openPage(browser, links.late);
+  await pictureWhere(page, hasPrompt);
+});
+check("the queue", (page, size) => stranger(size, links.late, "All machines are taken just now"));
+test("they end with their moments", async () => {
+  const visitor = await openPage(browser, links.own);
+  await pictureWhere(visitor, hasPrompt);
+  const statuses = await pages.desk.evaluate(async () => {
+    const { items } = await (await fetch("/api/machines")).json();
+    const moments = items.filter(({ frozen }) => frozen);
+    const remove = ({ id }) => fetch(`/api/machines/${id}`, { method: "DELETE" });
+    return Promise.all(moments.map(async (moment) => (await remove(moment)).status));
+  });
+  assert.deepEqual(statuses, [204, 204]);
+  await visitor.getByRole("heading", { name: "This link was ended" }).waitFor();
 });
 check("a frame", (page, size) => stranger(size, links.embed, "root@"));
 check("a used link", (page, size) => stranger(size, home.link, "Run stackvm open"));

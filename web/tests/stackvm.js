@@ -291,6 +291,26 @@ export async function share(page) {
   return { typing, watching, snippet };
 }
 
+/** A link that gives so many visitors at once machines of their own, from the owner's as it is now. */
+export function visitLink(owner, visitors) {
+  const machine = new URL(owner.url()).pathname.split("/").at(-1);
+  return owner.evaluate(
+    async ([machine, visitors]) => {
+      const post = async (path, body) => {
+        const headers = { "content-type": "application/json" };
+        const answer = await fetch(path, { method: "POST", headers, body: JSON.stringify(body) });
+        if (!answer.ok) throw new Error(await answer.text());
+        return answer.json();
+      };
+      const moment = await post(`/api/machines/${machine}/moments`, {});
+      const visits = { visitors, minutes: 10, cpu_percent: 50 };
+      const shares = `/api/machines/${moment.id}/shares`;
+      return (await post(shares, { role: "driver", visits })).url;
+    },
+    [machine, visitors],
+  );
+}
+
 export async function closeDialog(page) {
   await page.getByRole("dialog").getByRole("button", { name: "Close", exact: true }).click();
 }

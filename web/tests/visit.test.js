@@ -13,6 +13,7 @@ import {
   PHONE,
   pictureWhere,
   typeLine,
+  visitLink,
   within,
 } from "./stackvm.js";
 
@@ -110,17 +111,7 @@ test("each visitor gets a machine of their own, and may start over", async () =>
 
 test("who comes too late waits, and is let in when a place is free", async () => {
   await clearScreen(owner);
-  const url = await owner.evaluate(async (id) => {
-    const post = async (path, body) => {
-      const headers = { "content-type": "application/json" };
-      const answer = await fetch(path, { method: "POST", headers, body: JSON.stringify(body) });
-      return answer.json();
-    };
-    const moment = await post(`/api/machines/${id}/moments`, {});
-    const visits = { visitors: 1, minutes: 5, cpu_percent: 50 };
-    const shares = `/api/machines/${moment.id}/shares`;
-    return (await post(shares, { role: "driver", visits })).url;
-  }, machineUrl.split("/").at(-1));
+  const url = await visitLink(owner, 1);
   const first = await openPage(browser, url);
   await pictureWhere(first, hasPrompt);
   const second = await openPage(browser, url, PHONE);

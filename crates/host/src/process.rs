@@ -208,6 +208,7 @@ impl Process {
         }
         if self.code_use.is_idle(self.wall_ns(), self.lab.machine.retired()) {
             self.lab.machine.forget_code();
+            fork::give_memory_back();
         }
     }
 

@@ -139,6 +139,8 @@ impl App {
         limits: VisitLimits,
         wish: Wish,
     ) -> Result<VisitView, Problem> {
+        // Of a moment that was deleted there may be a copy in memory still.
+        self.fleet.get(&link.machine).await?;
         let grants = self.catalog.grants(session.id).await?;
         let own = grants
             .into_iter()
@@ -265,6 +267,10 @@ impl App {
         if let Some(why) = over(link, now).or_else(|| over(row, now)) {
             return Some(why);
         }
+        if self.fleet.get(&link.machine).await.is_err() {
+            // The moment was deleted.
+            return Some(Gone::Revoked);
+        }
         if now.saturating_sub(row.created_unix_ms) > MAKING_MS
             && self.fleet.get(&row.machine).await.is_err()
         {
@@ -282,7 +288,8 @@ impl App {
         for moment in held.keys() {
             let links = self.catalog.shares(moment).await?;
             let now = unix_ms();
-            if !links.iter().any(|link| link.visits.is_some() && over(link, now).is_none()) {
+            let is_good = |link: &ShareRow| link.visits.is_some() && over(link, now).is_none();
+            if self.fleet.get(moment).await.is_err() || !links.iter().any(is_good) {
                 idle.push(moment.clone());
             }
         }

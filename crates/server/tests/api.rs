@@ -43,7 +43,7 @@ use stackvm_host::sandbox::Sandbox;
 /// A test gets a server with an empty data directory.
 type Test = fn(Site);
 
-const TESTS: [(&str, Test); 46] = [
+const TESTS: [(&str, Test); 47] = [
     ("wrong_input_is_named", input::wrong_input_is_named),
     ("no_field_is_taken_on_trust", fields::no_field_is_taken_on_trust),
     ("a_full_disk_is_said_and_cured", full::a_full_disk_is_said_and_cured),
@@ -82,6 +82,7 @@ const TESTS: [(&str, Test); 46] = [
     ("a_moment_is_kept_as_it_is", past::a_moment_is_kept_as_it_is),
     ("each_visitor_has_their_own", visits::each_visitor_has_their_own),
     ("a_visit_ends_when_nobody_is_there", visits::a_visit_ends_when_nobody_is_there),
+    ("visits_end_with_their_moment", visits::visits_end_with_their_moment),
     ("only_a_moment_has_visitors", visits::only_a_moment_has_visitors),
     ("what_cannot_be_made_says_why", machines::what_cannot_be_made_says_why),
     ("the_home_page_hears_of_changes", machines::the_home_page_hears_of_changes),

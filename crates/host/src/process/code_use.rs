@@ -5,10 +5,14 @@ const LOOK_NS: u64 = 60_000_000_000;
 /// A guest that retired fewer instructions since the last look is idle.
 const IDLE_STEPS: u64 = 20_000_000;
 
+/// Wall time after which a guest is looked at that has just become one of its own, for which it ran
+/// much that it runs no more; there may be many like it.
+const SOON_NS: u64 = 1_500_000_000;
+
 /// How much a guest did since it was looked at last.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct CodeUse {
-    looked_at_ns: u64,
+    look_at_ns: u64,
     retired: u64,
     /// It was idle at the last look.
     was_idle: bool,
@@ -18,18 +22,29 @@ impl CodeUse {
     /// Whether the guest has hardly done anything since the last look, if it is time for one: then
     /// its code is to be given back.
     pub(super) fn is_idle(&mut self, wall_ns: u64, retired: u64) -> bool {
-        if wall_ns.saturating_sub(self.looked_at_ns) < LOOK_NS {
+        if wall_ns < self.look_at_ns {
             return false;
         }
         // A reset counts instructions anew: what ran before it is hot no more.
         let steps = retired.saturating_sub(self.retired);
-        *self = CodeUse { looked_at_ns: wall_ns, retired, was_idle: steps < IDLE_STEPS };
+        *self = CodeUse { look_at_ns: wall_ns + LOOK_NS, retired, was_idle: steps < IDLE_STEPS };
         self.was_idle
     }
 
     /// When to look even if nothing else happens: once, after the guest has gone quiet.
     pub(super) fn due(&self) -> Option<u64> {
-        (!self.was_idle).then_some(self.looked_at_ns + LOOK_NS)
+        (!self.was_idle).then_some(self.look_at_ns)
+    }
+
+    /// Looks soon: what ran so far says nothing of what will.
+    pub(super) fn look_soon(&mut self, wall_ns: u64, retired: u64) {
+        *self = CodeUse { look_at_ns: wall_ns + SOON_NS, retired, was_idle: false };
+    }
+}
+
+impl Default for CodeUse {
+    fn default() -> CodeUse {
+        CodeUse { look_at_ns: LOOK_NS, retired: 0, was_idle: false }
     }
 }
 
@@ -53,6 +68,19 @@ mod tests {
         look(3, 1, true, None);
         look(9, IDLE_STEPS, false, Some(10));
         look(10, 0, true, None);
+    }
+
+    #[test]
+    fn who_has_just_become_another_is_looked_at_soon() {
+        let mut used = CodeUse::default();
+        used.look_soon(7, 5 * IDLE_STEPS);
+        assert_eq!(used.due(), Some(7 + SOON_NS));
+        assert!(!used.is_idle(6 + SOON_NS, 5 * IDLE_STEPS));
+        assert!(used.is_idle(7 + SOON_NS, 5 * IDLE_STEPS + 1));
+        // It may go on with something that takes longer.
+        used.look_soon(0, 0);
+        assert!(!used.is_idle(SOON_NS, IDLE_STEPS));
+        assert_eq!(used.due(), Some(SOON_NS + LOOK_NS));
     }
 
     #[test]

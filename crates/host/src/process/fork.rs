@@ -283,9 +283,7 @@ impl Process {
                 if *code == 0 {
                     self.fresh = None;
                     self.set_state(State::Running);
-                    // What it ran to become one of its own it runs no more, and there may be many.
-                    self.lab.machine.forget_code();
-                    give_memory_back();
+                    self.code_use.look_soon(self.wall_ns(), self.lab.machine.retired());
                     return None;
                 }
                 Some(format!("code {code}: {words}"))

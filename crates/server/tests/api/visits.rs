@@ -111,6 +111,16 @@ pub(crate) fn a_visit_ends_when_nobody_is_there(mut site: Site) {
     assert_eq!(ann.get(&path(&anns)).status, 404);
 }
 
+pub(crate) fn visits_end_with_their_moment(site: Site) {
+    let (moment, made) = link(&site, 2);
+    let (ann, anns) = come(&site, &made);
+    assert_eq!(site.owner.delete(&format!("/api/machines/{moment}")).status, 204);
+    assert_eq!(ask(&ann, &anns, json!({"anew": true})).status, 404);
+    await_true(|| ann.get(&path(&anns)).status == 404);
+    // Of all that, the machine itself is left.
+    await_true(|| site.machines().list().unwrap().len() == 1);
+}
+
 pub(crate) fn only_a_moment_has_visitors(site: Site) {
     site.machine("web");
     let visits = json!({"visitors": 2, "minutes": 5, "cpu_percent": 50});
