@@ -256,7 +256,8 @@ check("a guest's page", async (page, size) => {
   return guest;
 });
 test("machines for visitors are there", async () => {
-  links.own = await visitLink(pages.desk, 3);
+  // Those who leave keep their places for a minute: one for each size, and one more.
+  links.own = await visitLink(pages.desk, 4);
   links.late = await visitLink(pages.desk, 1);
 });
 check("a visitor's machine", (page, size) => stranger(size, links.own, "A machine of your own"));
