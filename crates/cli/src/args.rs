@@ -58,6 +58,10 @@ pub(crate) enum Command {
     Open(Open),
     /// Make, list and revoke links to a machine
     Share(Box<Share>),
+    /// Write a report of a machine as it is now: a link to that moment, and text for a forum
+    Report(Report),
+    /// Show what people did at a machine: lines they entered, names they gave instants
+    Events(Events),
     /// Run a machine in this terminal, or one command in it
     Run(Box<Run>),
     /// Start a named machine again and attach to it

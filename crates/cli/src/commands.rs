@@ -5,6 +5,7 @@ mod attach;
 mod cast;
 mod debug;
 mod down;
+mod events;
 mod fork;
 mod hold;
 mod image;
@@ -15,6 +16,7 @@ mod play;
 mod prompt;
 mod record;
 mod rename;
+mod report;
 mod rm;
 mod rows;
 mod run;
@@ -56,6 +58,8 @@ pub(crate) fn run(command: Command) -> Result<ExitCode> {
             Command::Down => down::run().await,
             Command::Open(args) => open::run(&args),
             Command::Share(args) => share::run(&args),
+            Command::Report(args) => report::run(&args),
+            Command::Events(args) => events::run(&args),
             Command::Run(args) => run::run(*args).await,
             Command::Start(args) => start::run(args).await,
             Command::Attach(args) => attach::attach(args).await,

@@ -32,7 +32,7 @@ mod twins;
 pub use error::MachinesError;
 pub(crate) use error::io_error;
 pub(crate) use left::{Left, left};
-pub use past::{Bin, Happened, Marker, Picture, Printed};
+pub use past::{Bin, Deed, Done, Happened, Marker, Picture, Printed};
 pub use spec::{Access, DiskSpec, FirmwareSpec, Lifetime, MachineSpec, Network, Source, StartFrom};
 pub use stop::{StopHow, Stopped};
 pub use trash::Trashed;

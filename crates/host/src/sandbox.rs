@@ -9,7 +9,8 @@
 //!
 //! What stays possible: names, sizes and dates of any file of the user can be looked at (landlock
 //! does not hide them), CPU time and memory can be used up, and what the machine itself may do can
-//! be done, network included. Twins of the same machine share its annex, and so reach each other.
+//! be done, network included. Twins of the same machine share its annex, and so reach each other,
+//! unless each is somebody else's ([`narrow`]).
 
 use std::io;
 use std::path::PathBuf;
@@ -99,6 +100,15 @@ pub fn enter(plan: &Plan) -> Result<(), SandboxError> {
     caught::install().map_err(|error| SandboxError::Io { what: "handle SIGSYS", error })?;
     paths::restrict(plan)?;
     syscalls::restrict()
+}
+
+/// Leaves a process that is locked in only these of its paths: a twin that is somebody else's than
+/// its original's other twins. It has one thread, as any process just after fork(2).
+///
+/// # Errors
+/// [`SandboxError::Landlock`], [`SandboxError::Path`]. The process must end then.
+pub fn narrow(plan: &Plan) -> Result<(), SandboxError> {
+    paths::restrict(plan)
 }
 
 /// Waits until there is no other thread.

@@ -27,6 +27,7 @@ pub(crate) mod openapi;
 pub(crate) mod past;
 pub(crate) mod power;
 pub(crate) mod reach;
+pub(crate) mod report;
 pub(crate) mod session;
 pub(crate) mod shares;
 pub(crate) mod tasks;
@@ -45,8 +46,10 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/timeline", get(past::timeline))
         .route("/picture", get(past::picture))
         .route("/search", get(past::search))
+        .route("/events", get(past::events))
         .route("/branch", post(past::branch))
         .route("/moments", post(past::freeze))
+        .route("/reports", post(report::create))
         .route("/shares", get(shares::list).post(shares::create))
         .route("/live", get(live::serve));
     let api = Router::new()

@@ -2,6 +2,7 @@
 
 mod blocks;
 mod check;
+mod entered;
 mod find;
 mod picture;
 #[cfg(test)]
@@ -22,6 +23,7 @@ use crate::keyframe::Keyframe;
 use crate::note::Note;
 use crate::track::TrackItem;
 
+pub use entered::Entered;
 pub use picture::{Activity, BINS_MAX, Bin, ENTERED_MAX};
 
 pub(crate) use blocks::{Piece, TrackPart, scan_log};

@@ -4,6 +4,8 @@ use std::io::{BufRead, Read, stdin};
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
+use stackvm_host::machines::Lifetime;
+use stackvm_machine::instant::{TICKS_PER_NS, Ticks};
 
 use super::{machine, machines};
 use crate::args::{Share, ShareRole};
@@ -17,7 +19,8 @@ const PASSWORD_BYTES_MAX: u64 = 256;
 
 /// Makes, lists or revokes.
 pub(crate) fn run(args: &Share) -> Result<u8> {
-    let id = machine(&machines()?, &args.name)?.spec.name;
+    let spec = machine(&machines()?, &args.name)?.spec;
+    let id = spec.name;
     let server = Server::running()?;
     if let Some(share) = &args.revoke {
         server.delete(&format!("/api/shares/{share}"))?;
@@ -26,16 +29,40 @@ pub(crate) fn run(args: &Share) -> Result<u8> {
     } else if args.list {
         list(args, &server.get(&format!("/api/machines/{id}/shares"))?)?;
     } else {
+        let is_moment = spec.lifetime == Lifetime::Frozen;
+        if args.at.is_some() && (is_moment || !(args.moment || args.visitors.is_some())) {
+            return Err(failure(
+                "--at says which moment is shared",
+                "add --moment or --try, at a machine that is none itself",
+            ));
+        }
+        let visits = args.visitors.map(|visitors| {
+            json!({ "visitors": visitors, "minutes": args.minutes, "cpu_percent": args.cpu })
+        });
+        let role = if visits.is_some() { ShareRole::Driver } else { args.role };
         let wish = json!({
-            "role": args.role.word(),
+            "role": role.word(),
             "label": args.label,
             "expires_in_s": args.expires,
             "password": args.password.then(password).transpose()?,
-            "past": if args.past { "all" } else { "from_now" },
+            "past": if args.past || args.moment { "all" } else { "from_now" },
+            "visits": visits,
         });
-        made(args, &server, &server.post(&format!("/api/machines/{id}/shares"), &wish)?)?;
+        let shared = match args.moment || args.visitors.is_some() {
+            true if !is_moment => keep_moment(&server, &id, args.at)?,
+            _ => id,
+        };
+        made(args, &server, &server.post(&format!("/api/machines/{shared}/shares"), &wish)?)?;
     }
     Ok(0)
+}
+
+/// Keeps an instant of a machine, or its present, as a moment; returns its name.
+fn keep_moment(server: &Server, id: &str, at: Option<Ticks>) -> Result<String> {
+    let wish = at.map_or(json!({}), |at| json!({ "at_ns": at.get() / TICKS_PER_NS }));
+    let moment = server.post(&format!("/api/machines/{id}/moments"), &wish)?;
+    let name = moment["id"].as_str().context("the server's answer has no name")?;
+    Ok(name.to_owned())
 }
 
 fn made(args: &Share, server: &Server, created: &Value) -> Result<()> {
@@ -97,7 +124,7 @@ fn password() -> Result<String> {
 }
 
 impl ShareRole {
-    fn word(self) -> &'static str {
+    pub(super) fn word(self) -> &'static str {
         match self {
             ShareRole::Viewer => "viewer",
             ShareRole::Commenter => "commenter",

@@ -80,6 +80,8 @@ fn a_server_is_found_used_and_ended() {
     let left = ok(&home, &["share", "tiny", "--list", "-q"]);
     assert!(!left.contains(id) && left.lines().count() == 1, "{left}");
 
+    moments_are_shared(&home);
+
     ok(&home, &["rename", "tiny", "boxy"]);
     assert_eq!(machine(&home)["name"], "boxy");
     ok(&home, &["pause", "boxy"]);
@@ -94,6 +96,38 @@ fn a_server_is_found_used_and_ended() {
     assert_eq!(machine(&home)["state"], "saved");
     check_without_server(&home);
     drop(up);
+}
+
+/// Links to what was, and reports of it.
+fn moments_are_shared(home: &Home) {
+    let link = ok(home, &["share", "tiny", "--moment"]);
+    assert!(link.contains("/s/"), "{link}");
+    let names = || -> Vec<String> { ok(home, &["ls", "-q"]).lines().map(str::to_owned).collect() };
+    assert_eq!(names().len(), 2);
+    let made = ok(home, &["share", "tiny", "--try", "3", "--minutes", "7", "--json"]);
+    let made: Value = serde_json::from_str(&made).expect("JSON");
+    let visits = serde_json::json!({ "visitors": 3, "minutes": 7, "cpu_percent": 50 });
+    assert_eq!(made["share"]["visits"], visits);
+    // A moment needs no other.
+    let moment = text(&made["share"], "machine");
+    assert!(ok(home, &["share", moment, "--try", "1"]).contains("/s/"));
+    assert_eq!(names().len(), 3);
+    for args in [vec!["share", "tiny", "--at", "1"], vec!["share", moment, "--moment", "--at", "1"]]
+    {
+        let refused = home.run(&args);
+        assert!(refused.code == Some(1) && refused.err.contains("--moment"), "{refused:?}");
+    }
+    let never = home.run(&["share", "tiny", "--moment", "--at", "100000"]);
+    assert!(never.code == Some(1) && never.err.contains("100000"), "{never:?}");
+
+    assert_eq!(ok(home, &["events", "tiny"]), "");
+    assert_eq!(ok(home, &["events", "tiny", "--json"]).trim_end(), "[]");
+    let report = ok(home, &["report", "tiny", "--role", "driver"]);
+    assert!(report.contains("/s/") && report.contains("Debian 13 (tiny)"), "{report}");
+    assert!(report.contains("    root@tiny:~#"), "{report}");
+    for name in names().iter().filter(|name| *name != "tiny") {
+        ok(home, &["rm", name]);
+    }
 }
 
 /// `up --json`, and the answers of what asks the server.

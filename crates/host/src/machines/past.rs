@@ -46,6 +46,34 @@ impl Happened {
     }
 }
 
+/// Something that people did at a machine.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Deed {
+    /// When.
+    pub at: Instant,
+    /// Who.
+    pub who: String,
+    /// What.
+    pub what: Done,
+}
+
+/// What somebody did.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Done {
+    /// They ended a line with Enter.
+    Entered {
+        /// On which terminal.
+        console: ConsoleId,
+        /// The line as it was shown, what a shell asks with included.
+        line: String,
+    },
+    /// They gave the instant a name.
+    Marked {
+        /// The name.
+        name: String,
+    },
+}
+
 /// What a terminal showed.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Picture {
@@ -57,6 +85,8 @@ pub struct Picture {
     pub rows: u16,
     /// Control sequences that draw it on an empty terminal of this size, whatever the guest wrote.
     pub draw: String,
+    /// The same as text, without the blanks at the lines' ends.
+    pub text: Vec<String>,
 }
 
 /// A line that a terminal showed.
@@ -112,7 +142,7 @@ impl Machines {
         let at = at.max(begin).min(end);
         let screen = timeline.picture(BranchId::TRUNK, console, at)?;
         let (columns, rows) = screen.size();
-        Ok(Picture { at, columns, rows, draw: screen.dump() })
+        Ok(Picture { at, columns, rows, draw: screen.dump(), text: screen.text() })
     }
 
     /// When a kept machine did something, from an instant on; `None` for one that was never on.
@@ -152,6 +182,40 @@ impl Machines {
             true
         })?;
         Ok(found.into())
+    }
+
+    /// The last things that people did at a kept machine from an instant on, at most so many; in
+    /// order. None for one that was never on.
+    ///
+    /// # Errors
+    /// [`MachinesError::Journal`], [`MachinesError::Unknown`].
+    pub fn deeds(
+        &self,
+        id: &str,
+        from: Instant,
+        deeds_max: usize,
+    ) -> Result<Vec<Deed>, MachinesError> {
+        let journal = match self.journal(id) {
+            Err(MachinesError::NoPast(_)) => return Ok(Vec::new()),
+            journal => journal?,
+        };
+        let timeline = Timeline::open(&journal)?;
+        let entered = timeline.entered(BranchId::TRUNK, from, deeds_max)?;
+        let entered = entered.into_iter().map(|entered| Deed {
+            at: entered.at,
+            who: timeline.actor(entered.actor).to_owned(),
+            what: Done::Entered { console: entered.console, line: entered.line },
+        });
+        let marked = self.markers(id)?.into_iter().filter(|marker| marker.at >= from);
+        let marked = marked.map(|marker| Deed {
+            at: marker.at,
+            who: marker.author,
+            what: Done::Marked { name: marker.name },
+        });
+        let mut deeds: Vec<Deed> = entered.chain(marked).collect();
+        deeds.sort_by_key(|deed| deed.at);
+        deeds.drain(..deeds.len().saturating_sub(deeds_max));
+        Ok(deeds)
     }
 
     /// The markers of a kept machine, by instant.

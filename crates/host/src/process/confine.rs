@@ -51,6 +51,15 @@ pub(super) fn confine(
     Ok(annex)
 }
 
+/// Leaves a twin of somebody else's its own folder only: other twins' are beside it.
+pub(super) fn narrow(folder: &Path, spec: &MachineSpec, data: &Path) -> Result<(), StartError> {
+    let mut read = vec![data.join("images")];
+    read.extend(files(spec));
+    // To go away in the end, and with the last one what it is in.
+    let tidy = folder.ancestors().skip(1).take(2).map(Path::to_owned).collect();
+    Ok(sandbox::narrow(&Plan { own: vec![folder.to_owned()], read, tidy, ..Plan::default() })?)
+}
+
 /// At the end of the lab in `folder`: what is left in the annex stays, and with it the annex.
 pub(super) fn leave_annex(annex: &Path, folder: &Path) {
     // A twin is in its original's.

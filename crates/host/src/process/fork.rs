@@ -25,7 +25,7 @@ use super::requests::Refusal;
 use super::share::Share;
 use super::start::{self, StartError};
 use super::typing::Typing;
-use super::{Process, log, make, unix_ns};
+use super::{Process, confine, log, make, unix_ns};
 use crate::exec::ExecKey;
 use crate::guest::GuestEvent;
 use crate::lab::{Actor, FRESH_SCRIPT};
@@ -178,6 +178,7 @@ impl Process {
     fn become_twin(&mut self, twin: Twin, frozen: &Frozen) -> Result<(), StartError> {
         let _ = rustix::process::setsid();
         self.let_go(&twin)?;
+        let is_somebody_elses = self.spec.lifetime == Lifetime::Held;
         let Twin { folder, spec, lock, kind } = twin;
         self.lab.become_twin(frozen);
         (self.folder, self.spec, self._lock) = (folder, spec, Some(lock));
@@ -208,6 +209,9 @@ impl Process {
             }
         }
         give_memory_back();
+        if is_somebody_elses && self.annex.is_some() {
+            confine::narrow(&self.folder, &self.spec, &self.data)?;
+        }
         Ok(())
     }
 

@@ -211,10 +211,16 @@ const PROCESSES: Group = &[
     any(libc::SYS_set_robust_list),
     any(libc::SYS_rseq),
     any(libc::SYS_sched_getaffinity),
-    // The name of a thread, and of memory; what the kernel told this program at its start.
+    // The name of a thread, and of memory; fewer privileges; what the kernel told this program at
+    // its start.
     when(
         libc::SYS_prctl,
-        &[&[be(0, libc::PR_SET_NAME)], &[be(0, libc::PR_SET_VMA)], &[be(0, PR_GET_AUXV)]],
+        &[
+            &[be(0, libc::PR_SET_NAME)],
+            &[be(0, libc::PR_SET_VMA)],
+            &[be(0, libc::PR_SET_NO_NEW_PRIVS)],
+            &[be(0, PR_GET_AUXV)],
+        ],
     ),
     // Its own limits, to read: a thread's stack is as large as one says.
     when(libc::SYS_prlimit64, &[&[be(0, 0), Check { argument: 2, must: Must::BeNull }]]),
@@ -233,6 +239,13 @@ const PROCESSES: Group = &[
 
 const PR_GET_AUXV: i32 = 0x4155_5856;
 
+/// Having less: what a twin for somebody else does (`super::narrow`).
+const LESS: Group = &[
+    any(libc::SYS_landlock_create_ruleset),
+    any(libc::SYS_landlock_add_rule),
+    any(libc::SYS_landlock_restrict_self),
+];
+
 /// Handling signals. None is sent, to nobody: passt ends with its socket, and an abort ends the
 /// process here.
 const SIGNALS: Group = &[
@@ -243,7 +256,8 @@ const SIGNALS: Group = &[
     any(libc::SYS_sigaltstack),
 ];
 
-const TABLE: [Group; 8] = [STREAMS, FILES, OLD_NAMES, SOCKETS, WAITING, MEMORY, PROCESSES, SIGNALS];
+const TABLE: [Group; 9] =
+    [STREAMS, FILES, OLD_NAMES, SOCKETS, WAITING, MEMORY, PROCESSES, LESS, SIGNALS];
 
 /// Restricts this process to the table.
 pub(super) fn restrict() -> Result<(), SandboxError> {

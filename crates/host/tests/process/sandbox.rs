@@ -49,11 +49,13 @@ struct Ground {
     root: PathBuf,
     /// The sibling's process.
     sibling: Pid,
+    /// Whether the process has locked itself in.
+    is_inside: bool,
 }
 
 type Attempt = fn(&Ground) -> io::Result<()>;
 
-const ATTEMPTS: [(&str, Fate, Attempt); 47] = [
+const ATTEMPTS: [(&str, Fate, Attempt); 51] = [
     ("write own file", Done, |at| fs::write(at.own("new"), "x")),
     ("remove own file", Done, |at| fs::remove_file(at.own("old"))),
     ("move own file", Done, |at| fs::rename(at.own("old"), at.own("folder/old"))),
@@ -61,6 +63,23 @@ const ATTEMPTS: [(&str, Fate, Attempt); 47] = [
     ("list own folder", Done, |at| fs::read_dir(at.own("")).map(drop)),
     ("own socket", Done, |at| UnixListener::bind(at.own("socket")).map(drop)),
     ("read what is shown", Done, |at| fs::read(at.root.join("shown")).map(drop)),
+    ("write what is left to a visitor's", Done, |at| {
+        at.narrow()?;
+        fs::write(at.own("folder/new"), "x")
+    }),
+    ("read beside what is left to a visitor's", Refused, |at| {
+        at.narrow()?;
+        fs::read(at.own("old")).map(drop)
+    }),
+    ("write beside what is left to a visitor's", Refused, |at| {
+        at.narrow()?;
+        fs::write(at.own("new"), "x")
+    }),
+    ("take back what was left out", Refused, |at| {
+        at.narrow()?;
+        at.widen()?;
+        fs::write(at.own("new"), "x")
+    }),
     ("thread", Done, |_| std::thread::Builder::new().spawn(|| {})?.join().map_err(|_| broken())),
     ("code in two mappings", Done, |_| two_mappings()),
     ("write what is shown", Refused, |at| append(&at.root.join("shown"))),
@@ -147,7 +166,27 @@ impl Ground {
         for file in ["own/old", "shown", "sibling/secret", "kept/spec"] {
             fs::write(root.join(file), file).unwrap();
         }
-        Ground { root: root.to_owned(), sibling }
+        Ground { root: root.to_owned(), sibling, is_inside: false }
+    }
+
+    /// Leaves this process less, if it is locked in, as a visitor's twin is left.
+    fn narrow(&self) -> io::Result<()> {
+        self.plan(self.own("folder"))
+    }
+
+    /// Asks for it all again.
+    fn widen(&self) -> io::Result<()> {
+        self.plan(self.own(""))
+    }
+
+    fn plan(&self, own: PathBuf) -> io::Result<()> {
+        if !self.is_inside {
+            return Ok(());
+        }
+        sandbox::narrow(&Plan { own: vec![own], ..Plan::default() }).map_err(|error| {
+            eprintln!("{error:?}");
+            broken()
+        })
     }
 
     fn own(&self, name: &str) -> PathBuf {
@@ -283,8 +322,9 @@ pub(super) fn hijacked(place: &str, attempt: &str, ground: &[&str]) -> ExitCode 
     }
     let [root, sibling] = ground else { panic!("{ground:?}") };
     let sibling = Pid::from_raw(sibling.parse().unwrap()).unwrap();
-    let ground = Ground { root: PathBuf::from(root), sibling };
-    if place == "inside" {
+    let is_inside = place == "inside";
+    let ground = Ground { root: PathBuf::from(root), sibling, is_inside };
+    if is_inside {
         let (own, read) = (vec![ground.own("")], vec![ground.root.join("shown")]);
         let emptied = vec![ground.root.join("kept")];
         sandbox::enter(&Plan { own, read, emptied, ..Plan::default() }).unwrap();

@@ -9,12 +9,12 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use stackvm_catalog::rows::SessionRow;
-use stackvm_host::machines::{Bin, Happened, Lifetime, Picture, Printed};
+use stackvm_host::machines::{Bin, Deed, Done, Happened, Lifetime, Picture, Printed};
 use stackvm_machine::Instant;
 
 use super::extract::{Body, Params, Place, Visitor, check_text};
-use super::types::TimelineView;
 use super::types::{Begun, BinView, FoundView, MachineView, NewBranch, NewMoment, PictureView};
+use super::types::{EventKind, EventView, TimelineView};
 use crate::app::App;
 use crate::problem::{Kind, Problem};
 use crate::rights::Right;
@@ -23,6 +23,9 @@ use crate::rights::Right;
 const TEXT_BYTES_MAX: usize = 200;
 /// Most lines that are found.
 const FOUND_MAX: usize = 100;
+/// How many events are told where nobody says, and at most.
+const EVENTS: usize = 100;
+const EVENTS_MAX: usize = 500;
 /// Most machines that go on from a moment before its guests make no more.
 const GUESTS_BRANCHES_MAX: usize = 16;
 
@@ -95,7 +98,7 @@ pub(crate) async fn picture(
     let console =
         console.ok_or_else(|| Problem::field("console", "the machine has no such terminal"))?;
     let at = at.max(Instant::from_ns(grant.past_from_ns));
-    let Picture { at, columns, rows, draw } = app.fleet.picture(&id, console, at).await?;
+    let Picture { at, columns, rows, draw, .. } = app.fleet.picture(&id, console, at).await?;
     Ok(Json(PictureView { at_ns: at.ns(), columns, rows, draw }))
 }
 
@@ -129,6 +132,41 @@ pub(crate) async fn search(
         line: printed.line,
     };
     Ok(Json(found.into_iter().rev().map(view).collect()))
+}
+
+/// What people did at the machine, from the instant on that whoever asks may see: lines that were
+/// entered, as they were shown, and instants that were named. The last ones, in order.
+#[utoipa::path(get, path = "/api/machines/{id}/events", tag = "past",
+    params(
+        ("id" = String, Path, description = "The machine."),
+        ("limit" = Option<usize>, Query, description = "At most so many, 1 to 500; else 100.", minimum = 1, maximum = 500),
+    ),
+    responses((status = 200, description = "They.", body = Vec<EventView>)))]
+pub(crate) async fn events(
+    State(app): State<Arc<App>>,
+    Visitor(session): Visitor,
+    Place(id): Place<String>,
+    params: Params,
+) -> Result<Json<Vec<EventView>>, Problem> {
+    let grant = app.allow(&session, &id, Right::SeePast).await?;
+    params.only(&["limit"])?;
+    let limit = params.text("limit").map_or(Some(EVENTS), |text| text.parse().ok());
+    let limit = limit.filter(|limit| (1..=EVENTS_MAX).contains(limit));
+    let limit = limit.ok_or_else(|| Problem::field("limit", format!("it is 1 to {EVENTS_MAX}")))?;
+    let from = Instant::from_ns(grant.past_from_ns);
+    let deeds = app.fleet.deeds(&id, from, limit).await?;
+    let consoles = app.rooms.consoles(&id);
+    let view = |deed: Deed| {
+        let (kind, console, text) = match deed.what {
+            Done::Entered { console, line } => {
+                let console = consoles.iter().position(|known| *known == console);
+                (EventKind::Entered, console, line)
+            }
+            Done::Marked { name } => (EventKind::Marked, None, name),
+        };
+        EventView { at_ns: deed.at.ns(), kind, who: deed.who, console, text }
+    };
+    Ok(Json(deeds.into_iter().map(view).collect()))
 }
 
 /// Makes a new machine that goes on from an instant of this one, which does not notice. Whoever may
@@ -165,16 +203,27 @@ pub(crate) async fn freeze(
 ) -> Result<(StatusCode, Json<MachineView>), Problem> {
     app.allow(&session, &id, Right::Fork).await?;
     let at = body.at_ns.map(|ns| instant(ns).ok_or_else(|| not_an_instant("at_ns"))).transpose()?;
-    let new = app.fleet.freeze(&id, at).await?;
-    // Links, notes and chat of another one of its name that is gone for good.
-    app.catalog.forget_machine(&new).await?;
-    app.tell_changed(&new);
-    app.audit(&session, "machine.moment", &new, format!("of {id}")).await?;
+    let new = app.keep_moment(&session, &id, at).await?;
     let grant = app.see(&session, &new).await?;
     Ok((StatusCode::CREATED, Json(app.machine_view(&new, &grant).await?)))
 }
 
 impl App {
+    /// Keeps an instant of a machine, or its present, as a moment; returns its name.
+    pub(super) async fn keep_moment(
+        &self,
+        session: &SessionRow,
+        id: &str,
+        at: Option<Instant>,
+    ) -> Result<String, Problem> {
+        let new = self.fleet.freeze(id, at).await?;
+        // Links, notes and chat of another one of its name that is gone for good.
+        self.catalog.forget_machine(&new).await?;
+        self.tell_changed(&new);
+        self.audit(session, "machine.moment", &new, format!("of {id}")).await?;
+        Ok(new)
+    }
+
     /// Makes a new machine that goes on from an instant of another, called `what`.
     pub(super) async fn go_on_from(
         self: &Arc<App>,

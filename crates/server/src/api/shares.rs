@@ -72,54 +72,64 @@ pub(crate) async fn create(
     Body(body): Body<NewShare>,
 ) -> Result<Response, Problem> {
     app.allow(&session, &id, Right::Share).await?;
-    let listed = app.fleet.get(&id).await?;
-    check(&body)?;
-    let NewShare { role, label, expires_in_s, password, past, visits } = body;
-    if visits.is_some() && listed.spec.lifetime != Lifetime::Frozen {
-        let detail = "visitors go on from a moment: make one, and share that";
-        return Err(Problem::field("visits", detail));
-    }
-    let past_from_ns = match past {
-        Past::All => None,
-        Past::FromNow => Some(now(&app, &listed).await?),
-    };
-    let password = match password {
-        Some(password) => Some(app.access.hash_password(password).await?),
-        None => None,
-    };
-    let (secret, created_unix_ms) = (Secret::random()?, unix_ms());
-    let share = ShareRow {
-        id: ShareId::random()?,
-        owner: app.catalog.owner(),
-        machine: id.clone(),
-        role: if visits.is_some() { VISITOR } else { role.name() }.to_owned(),
-        label,
-        secret: secret.hash(),
-        password,
-        past_from_ns,
-        created_unix_ms,
-        expires_unix_ms: expires_in_s.map(|seconds| created_unix_ms + 1000 * seconds),
-        revoked_unix_ms: None,
-        opened: 0,
-        visits: visits.map(VisitLimits::from),
-        visit_of: None,
-    };
-    app.catalog.add_share(&share).await?;
-    let detail = format!("{} of {id}", role.name());
-    app.audit(&session, "share.create", &share.id.to_string(), detail).await?;
-    let (base, halves) = (app.reach.widest(), format!("{}#{}", share.id, secret.hex()));
-    let created = CreatedShare {
-        share: app.share_view(&share, &[]),
-        url: format!("{base}/s/{halves}"),
-        embed_url: format!("{base}/embed/{halves}"),
-        path: format!("/s/{halves}"),
-    };
+    let created = app.make_link(&session, &id, body).await?;
     let mut response = (StatusCode::CREATED, Json(created)).into_response();
     response.extensions_mut().insert(HasSecret);
     Ok(response)
 }
 
 impl App {
+    /// Makes a link to a machine, for whoever may.
+    pub(super) async fn make_link(
+        &self,
+        session: &SessionRow,
+        id: &str,
+        wish: NewShare,
+    ) -> Result<CreatedShare, Problem> {
+        let listed = self.fleet.get(id).await?;
+        check(&wish)?;
+        let NewShare { role, label, expires_in_s, password, past, visits } = wish;
+        if visits.is_some() && listed.spec.lifetime != Lifetime::Frozen {
+            let detail = "visitors go on from a moment: make one, and share that";
+            return Err(Problem::field("visits", detail));
+        }
+        let past_from_ns = match past {
+            Past::All => None,
+            Past::FromNow => Some(now(self, &listed).await?),
+        };
+        let password = match password {
+            Some(password) => Some(self.access.hash_password(password).await?),
+            None => None,
+        };
+        let (secret, created_unix_ms) = (Secret::random()?, unix_ms());
+        let share = ShareRow {
+            id: ShareId::random()?,
+            owner: self.catalog.owner(),
+            machine: id.to_owned(),
+            role: if visits.is_some() { VISITOR } else { role.name() }.to_owned(),
+            label,
+            secret: secret.hash(),
+            password,
+            past_from_ns,
+            created_unix_ms,
+            expires_unix_ms: expires_in_s.map(|seconds| created_unix_ms + 1000 * seconds),
+            revoked_unix_ms: None,
+            opened: 0,
+            visits: visits.map(VisitLimits::from),
+            visit_of: None,
+        };
+        self.catalog.add_share(&share).await?;
+        let detail = format!("{} of {id}", role.name());
+        self.audit(session, "share.create", &share.id.to_string(), detail).await?;
+        let (base, halves) = (self.reach.widest(), format!("{}#{}", share.id, secret.hex()));
+        Ok(CreatedShare {
+            share: self.share_view(&share, &[]),
+            url: format!("{base}/s/{halves}"),
+            embed_url: format!("{base}/embed/{halves}"),
+            path: format!("/s/{halves}"),
+        })
+    }
+
     /// Lets a guest type at a machine that was made for them: through a link whose secret nobody
     /// has, so that it is listed and can be taken back like any other.
     pub(super) async fn let_in(
@@ -150,10 +160,16 @@ impl App {
     }
 }
 
-fn check(body: &NewShare) -> Result<(), Problem> {
-    if !Role::SHARED.contains(&body.role) {
-        return Err(Problem::field("role", "it is viewer, commenter or driver"));
+/// Whether a link can give a role.
+pub(super) fn check_role(role: Role) -> Result<(), Problem> {
+    match Role::SHARED.contains(&role) {
+        true => Ok(()),
+        false => Err(Problem::field("role", "it is viewer, commenter or driver")),
     }
+}
+
+fn check(body: &NewShare) -> Result<(), Problem> {
+    check_role(body.role)?;
     if let Some(VisitLimitsView { visitors, minutes, cpu_percent }) = body.visits {
         let refuse = |field, what| Err(Problem::field(field, what));
         if body.role != Role::Driver {

@@ -12,7 +12,10 @@ use crate::rights::{Right, Role};
 mod past;
 mod shares;
 
-pub use past::{BinView, BranchOf, FoundView, NewBranch, NewMoment, PictureView, TimelineView};
+pub use past::{
+    BinView, BranchOf, EventKind, EventView, FoundView, NewBranch, NewMoment, NewReport,
+    PictureView, ReportView, TimelineView,
+};
 pub use shares::{CreatedShare, NewShare, NewVisit, Past, ShareView, VisitLimitsView, VisitView};
 
 /// A part of a list.

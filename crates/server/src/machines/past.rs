@@ -7,7 +7,7 @@
 use std::time::{Duration, Instant as WallInstant};
 
 use stackvm_host::machines::{
-    Happened, Lifetime, Listed, Machines, Marker, Picture, Printed, Status, StopHow,
+    Deed, Happened, Lifetime, Listed, Machines, Marker, Picture, Printed, Status, StopHow,
 };
 use stackvm_host::protocol::{Command, RecordingAction};
 use stackvm_machine::{ConsoleId, Instant};
@@ -52,6 +52,19 @@ impl Fleet {
         lines_max: usize,
     ) -> Result<Vec<Printed>, Problem> {
         self.read_past(id, move |machines, id| machines.printed(id, from, &text, lines_max)).await
+    }
+
+    /// The last things that people did at a machine from an instant on.
+    pub(crate) async fn deeds(
+        &self,
+        id: &str,
+        from: Instant,
+        deeds_max: usize,
+    ) -> Result<Vec<Deed>, Problem> {
+        if self.lock().coming.contains_key(id) {
+            return Ok(Vec::new());
+        }
+        self.read_past(id, move |machines, id| machines.deeds(id, from, deeds_max)).await
     }
 
     /// The instants of a machine that have names.

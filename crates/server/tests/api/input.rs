@@ -110,6 +110,7 @@ pub(crate) fn wrong_input_is_named(site: Site) {
     check("POST", "/api/machines/web/moments", json!({"at_ns": u64::MAX}), 422, Some("at_ns"));
     check("POST", "/api/machines/web/moments", json!({"at": 7}), 422, Some("at"));
     check("POST", "/api/machines/web/moments", json!({}), 409, None);
+    check("POST", "/api/machines/web/reports", json!({"role": "king"}), 422, Some("role"));
     check("POST", "/api/machines/nobody/restore", json!({}), 404, None);
     check("POST", "/api/machines/web/restore", json!({}), 404, None);
 
@@ -139,6 +140,8 @@ pub(crate) fn wrong_input_is_named(site: Site) {
         ("/api/machines/web/markers?x=1", "x"),
         ("/api/machines/web/timeline?x=1", "x"),
         ("/api/machines/web/search", "q"),
+        ("/api/machines/web/events?limit=0", "limit"),
+        ("/api/machines/web/events?limit=501", "limit"),
         ("/api/machines/web/search?q=", "q"),
         ("/api/machines/web/search?q=a%0ab", "q"),
         ("/api/machines/web/search?q=a&x=1", "x"),
@@ -291,5 +294,5 @@ pub(crate) fn the_description_is_true(site: Site) {
             assert!(is_named, "{method} {path}: {}", answer.status);
         }
     }
-    assert_eq!(count, 38, "a new route is described and counted here");
+    assert_eq!(count, 40, "a new route is described and counted here");
 }

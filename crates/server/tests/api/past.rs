@@ -180,3 +180,60 @@ pub(crate) fn a_moment_is_kept_as_it_is(site: Site) {
     assert_eq!(taker.get(&own).status, 404);
     assert_eq!(site.owner.delete(&path).status, 204);
 }
+
+pub(crate) fn what_people_did_is_told(site: Site) {
+    site.running_machine("web");
+    let events = |who: &Who, query: &str| -> Vec<(String, String, String)> {
+        let answer = who.get(&format!("/api/machines/web/events{query}"));
+        assert_eq!(answer.status, 200, "{answer:?}");
+        let word = |event: &Value, name: &str| event[name].as_str().unwrap().to_owned();
+        let event =
+            |it: &Value| (word(it, "kind"), word(it, "who"), word(it, "text").trim().to_owned());
+        answer.json().as_array().unwrap().iter().map(event).collect()
+    };
+    let told = |expected: &[(&str, &str, &str)]| -> Vec<(String, String, String)> {
+        let own = |(kind, who, text): &(&str, &str, &str)| {
+            (kind.to_string(), who.to_string(), text.to_string())
+        };
+        expected.iter().map(own).collect()
+    };
+    let enter = |name: &str, line: &str| {
+        type_as(&site, name, line);
+        let before = events(&site.owner, "").len();
+        let mut lab = site.machines().connect("web").unwrap();
+        lab.call(Command::Name { name: name.to_owned() }).unwrap();
+        lab.send(Command::Type { console: ConsoleId::Serial, bytes: "\r\n".into() }).unwrap();
+        await_true(|| events(&site.owner, "").len() > before);
+    };
+    assert_eq!(events(&site.owner, ""), []);
+    enter("Ada", "then");
+    let marked = site.owner.post("/api/machines/web/markers", &json!({"name": "here"}));
+    assert_eq!(marked.status, 201, "{marked:?}");
+    let late = site.guest("web", "viewer");
+    enter("Bob", "soon");
+    let all = events(&site.owner, "");
+    let owner = all[1].1.clone();
+    let expected = [
+        ("entered", "Ada", "then"),
+        ("marked", owner.as_str(), "here"),
+        ("entered", "Bob", "soon"),
+    ];
+    assert_eq!(all, told(&expected));
+    assert_eq!(events(&site.owner, "?limit=2"), told(&expected[1..]));
+    // Who came by a link that begins at an instant learns nothing from before it.
+    assert_eq!(events(&late, ""), told(&expected[2..]));
+
+    let report = |role: &str| site.owner.post("/api/machines/web/reports", &json!({"role": role}));
+    let made = report("viewer");
+    assert_eq!(made.status, 201, "{made:?}");
+    let made = made.json();
+    let (url, text) = (made["url"].as_str().unwrap(), made["markdown"].as_str().unwrap());
+    assert!(text.contains(url) && text.contains("echo.elf, 4 MiB, 1 hart"), "{text}");
+    let then = text.find("  then\n").unwrap();
+    assert!(text[then..].contains("  soon\n"), "{text}");
+    let (_, halves) = url.rsplit_once("/s/").unwrap();
+    let reader = site.nobody().enter(&entry(&json!({"path": format!("/s/{halves}")})));
+    let moment = format!("/api/machines/{}", made["moment"].as_str().unwrap());
+    assert_eq!(reader.get(&moment).json()["frozen"], true);
+    assert_eq!(report("owner").status, 422);
+}

@@ -9,7 +9,7 @@ type Row = (&'static str, &'static str, Option<&'static str>, [u16; 5]);
 
 /// The machine does not run and there are neither tasks nor markers, so "may" shows as what comes
 /// after the question of rights.
-const TABLE: [Row; 35] = [
+const TABLE: [Row; 37] = [
     ("GET", "/healthz", None, [200; 5]),
     ("GET", "/api/openapi.json", None, [200; 5]),
     ("GET", "/api/session", None, [401, 200, 200, 200, 200]),
@@ -28,8 +28,10 @@ const TABLE: [Row; 35] = [
     ("GET", "/api/machines/web/timeline", None, [401, 200, 200, 200, 200]),
     ("GET", "/api/machines/web/picture?at_ns=0", None, [401, 409, 409, 409, 409]),
     ("GET", "/api/machines/web/search?q=x", None, [401, 409, 409, 409, 409]),
+    ("GET", "/api/machines/web/events", None, [401, 200, 200, 200, 200]),
     ("POST", "/api/machines/web/branch", Some(r#"{"at_ns":0}"#), [401, 403, 403, 403, 409]),
     ("POST", "/api/machines/web/moments", Some("{}"), [401, 403, 403, 403, 409]),
+    ("POST", "/api/machines/web/reports", Some("{}"), [401, 403, 403, 403, 409]),
     ("GET", "/api/machines/web/shares", None, [401, 403, 403, 403, 200]),
     ("POST", "/api/machines/web/shares", Some(r#"{"role":"viewer"}"#), [401, 403, 403, 403, 201]),
     ("POST", "/api/shares/SHARE/visits", Some("{}"), [401, 404, 404, 404, 404]),

@@ -13,7 +13,7 @@ use crate::event::{ActorId, Entry, Event};
 use crate::keyframe::Keyframe;
 use crate::limits::DERIVED_BYTES_MAX;
 use crate::screen::{DEFAULT_SIZE, Derived, Screen};
-use crate::track::TrackEvent;
+use crate::track::{TrackEvent, TrackItem};
 
 /// Most bins in an [`Activity`].
 pub const BINS_MAX: usize = 1000;
@@ -54,6 +54,10 @@ pub struct Bin {
     pub typist: Option<ActorId>,
 }
 
+/// Pictures, and what was sent after them.
+pub(super) type Drawn =
+    (BTreeMap<ConsoleId, Screen>, Box<dyn Iterator<Item = Result<TrackItem, OpenError>>>);
+
 impl Timeline {
     /// What a terminal showed at an instant of a branch, drawn from the last keyframe before on.
     /// Outputs that no block of the track has yet are not in it.
@@ -88,14 +92,8 @@ impl Timeline {
         only: Option<ConsoleId>,
         at: Instant,
     ) -> Result<BTreeMap<ConsoleId, Screen>, OpenError> {
-        let keyframes = self.keyframes_of(branch);
-        let before = keyframes.partition_point(|keyframe| keyframe.at <= at).checked_sub(1);
-        let (mut screens, drawn_bytes) = match before.map(|place| &keyframes[place]) {
-            Some(keyframe) => (self.shown_at(keyframe, only)?, keyframe.track_bytes),
-            None => (BTreeMap::new(), 0),
-        };
-        let parts = blocks::track_behind(&self.parts.tracks[branch.0 as usize], drawn_bytes);
-        for item in blocks::track(parts) {
+        let (mut screens, track) = self.drawn_before(branch, only, at)?;
+        for item in track {
             let item = item?;
             if item.at > at {
                 break;
@@ -110,6 +108,24 @@ impl Timeline {
             }
         }
         Ok(screens)
+    }
+
+    /// What terminals showed at the last keyframe up to an instant, and what they were sent since,
+    /// to the end of the branch.
+    pub(super) fn drawn_before(
+        &self,
+        branch: BranchId,
+        only: Option<ConsoleId>,
+        at: Instant,
+    ) -> Result<Drawn, OpenError> {
+        let keyframes = self.keyframes_of(branch);
+        let before = keyframes.partition_point(|keyframe| keyframe.at <= at).checked_sub(1);
+        let (screens, drawn_bytes) = match before.map(|place| &keyframes[place]) {
+            Some(keyframe) => (self.shown_at(keyframe, only)?, keyframe.track_bytes),
+            None => (BTreeMap::new(), 0),
+        };
+        let parts = blocks::track_behind(&self.parts.tracks[branch.0 as usize], drawn_bytes);
+        Ok((screens, Box::new(blocks::track(parts))))
     }
 
     /// When something happened on a branch, from an instant on.
@@ -178,7 +194,7 @@ impl Timeline {
     }
 }
 
-fn empty() -> Screen {
+pub(super) fn empty() -> Screen {
     Screen::new(DEFAULT_SIZE.0, DEFAULT_SIZE.1)
 }
 

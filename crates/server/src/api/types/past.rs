@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::rights::Role;
+
 /// When a machine did something: what its strip shows.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, ToSchema)]
 pub struct TimelineView {
@@ -45,6 +47,51 @@ pub struct PictureView {
     /// Control sequences that draw it on an empty terminal of this size; the server's own, whatever
     /// the guest wrote.
     pub draw: String,
+}
+
+/// A report of a machine as it is now.
+#[derive(Clone, Copy, Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewReport {
+    /// What whoever has its link may do: viewer (without a word), commenter, or driver, who goes on
+    /// from it.
+    pub role: Option<Role>,
+}
+
+/// A report.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct ReportView {
+    /// The moment that was kept for it.
+    pub moment: String,
+    /// The link to that.
+    pub url: String,
+    /// All of it, as text for a forum.
+    pub markdown: String,
+}
+
+/// Something that somebody did at a machine.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, ToSchema)]
+pub struct EventView {
+    /// When.
+    pub at_ns: u64,
+    /// What kind of thing.
+    pub kind: EventKind,
+    /// Who did it.
+    pub who: String,
+    /// The terminal's index, of a line; `null` for one that pages do not show.
+    pub console: Option<usize>,
+    /// The line as the terminal showed it, what a shell asks with included; or the name.
+    pub text: String,
+}
+
+/// What somebody did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum EventKind {
+    /// They ended a line with Enter.
+    Entered,
+    /// They gave the instant a name.
+    Marked,
 }
 
 /// A line that a terminal showed.
