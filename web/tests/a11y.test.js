@@ -195,6 +195,12 @@ check("marks", async (page) => {
   await page.getByRole("button", { name: /^Marks/ }).click();
   await page.getByRole("dialog").waitFor();
 });
+check("a report in the making", async (page) => {
+  await closeDialog(page);
+  await press(page, "More");
+  await page.getByRole("button", { name: /^Report a problem/ }).click();
+  await page.getByRole("radio", { name: "Go on from it" }).check();
+});
 check("chat", async (page, size) => {
   await closeDialog(page);
   await page.getByRole("button", { name: /^Chat/ }).click();

@@ -52,6 +52,23 @@ async function shareMoment() {
   return { taking, looking };
 }
 
+test("a problem becomes text with a link to what is to be seen", async () => {
+  await clearScreen(owner);
+  await typeLine(owner, "ls /nowhere");
+  await pictureWhere(owner, (rows) => /No such file/.test(rows.at(-2)) && hasPrompt(rows));
+  await owner.getByRole("button", { name: "More", exact: true }).click();
+  await owner.getByRole("button", { name: /^Report a problem/ }).click();
+  const dialog = owner.getByRole("dialog");
+  await dialog.getByRole("button", { name: "Make the report" }).click();
+  const text = await dialog.getByRole("textbox", { name: "The report" }).inputValue();
+  await closeDialog(owner);
+  assert.match(text, /^ {4}\d\d:\d\d:\d\d\.\d {2}root@tiny:~# ls \/nowhere$/m);
+  assert.match(text, /^ {4}ls: .*No such file or directory$/m);
+  const reader = await openPage(browser, /<(http[^>]+)>/.exec(text)[1]);
+  await thenShows(reader, "root@tiny:~# ls /nowhere");
+  assert.deepEqual(owner.complaints, []);
+});
+
 test("a moment is looked at, gone on from, and outlives its machine", async () => {
   await clearScreen(owner);
   await typeLine(owner, "state=mine; echo look");
@@ -87,6 +104,6 @@ test("a moment is looked at, gone on from, and outlives its machine", async () =
   await thenShows(later, "look");
   assert.ok(!(await then(later).allInnerTexts()).includes("later"));
 
-  await owner.getByText("a moment", { exact: true }).waitFor();
+  await owner.getByText("a moment", { exact: true }).first().waitFor();
   for (const page of [owner, looker, taker, later]) assert.deepEqual(page.complaints, []);
 });

@@ -66,6 +66,7 @@ export type BinView = {
 };
 export type PictureView = { at_ns: number; columns: number; rows: number; draw: string };
 export type FoundView = { at_ns: number; console: number | null; line: string };
+export type ReportView = { moment: string; url: string; markdown: string };
 export type BranchOf = { id: string; at_ns: number };
 export type Past = "from_now" | "all";
 export type ShareView = {

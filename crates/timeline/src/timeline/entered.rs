@@ -71,6 +71,8 @@ impl Timeline {
                 screen.feed(&[end]);
             }
         }
+        // Of those on which nothing stood there is nothing to say.
+        entered.retain(|entered| !entered.line.is_empty());
         entered.sort_by_key(|entered| entered.at);
         Ok(entered)
     }

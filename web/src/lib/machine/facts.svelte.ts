@@ -10,7 +10,9 @@ import {
   type MachineView,
   type MarkerView,
   type PowerAction,
+  type ReportView,
 } from "../api.ts";
+import type { Role } from "../protocol.ts";
 import { Attempts } from "../parts/attempts.svelte.ts";
 
 export class Facts extends Attempts {
@@ -53,6 +55,11 @@ export class Facts extends Attempts {
 
   mark(name: string): Promise<MarkerView> {
     return call<MarkerView>("POST", `${this.#path}/markers`, { name });
+  }
+
+  /** Text about the machine as it is now, with a link to that moment. */
+  report(role: Role): Promise<ReportView> {
+    return call<ReportView>("POST", `${this.#path}/reports`, { role });
   }
 
   /** A new machine that goes on from a marker. */
