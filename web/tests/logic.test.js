@@ -306,6 +306,35 @@ test("the strip folds idle time, and finds instants again", async () => {
   assert.equal(new Tape(view([bin(0, 1)], 4)).folds.length, 0);
 });
 
+test("what was said stands where it belongs on the strip", async () => {
+  const { pinsOf } = await load("past/pins.ts");
+  const { Tape } = await load("past/tape.ts");
+  const s = 1e9;
+  const bin = (at) => ({ at_ns: at * s, output_bytes: 1, typed_bytes: 0, typist: null });
+  const bins = [0, 2, 4, 6, 8, 9].map(bin);
+  const tape = new Tape({ begin_ns: s, end_ns: 10 * s, step_ns: s, bins, entered_ns: [], typists: [] });
+  let id = 0;
+  const said = (at, text, name = "Ada") => ({
+    id: (id += 1),
+    name,
+    hue: 0,
+    text,
+    at_unix_ms: 0,
+    instant_ns: at === null ? null : at * s,
+  });
+  const shown = (all) => pinsOf(all, tape).map(({ at, count, words }) => [at / s, count, words]);
+  assert.deepEqual(shown([]), []);
+  // What happened, what has no instant, and what was before the strip's time is not there.
+  assert.deepEqual(shown([said(2, "came", ""), said(null, "off"), said(0.5, "before")]), []);
+  assert.deepEqual(shown([said(5, "there"), said(2, "here", "Bob"), said(2.01, "yes")]), [
+    [2.01, 2, "Bob: here\nAda: yes"],
+    [5, 1, "Ada: there"],
+  ]);
+  assert.ok(shown([said(3, "x".repeat(1000))])[0][2].length <= 300);
+  const [pin] = pinsOf([said(10, "end")], tape);
+  assert.equal(pin.place, 1);
+});
+
 test("an address leads to an instant", async () => {
   const { instantOf, machinePath } = await load("router.ts");
   check(

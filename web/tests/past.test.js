@@ -136,6 +136,32 @@ test("the needle is moved with the keyboard, and time is played", async () => {
   assert.deepEqual(owner.complaints, []);
 });
 
+test("what is said of an instant leads there", async () => {
+  await atMachine();
+  await typeLine(owner, "echo culprit");
+  await pictureWhere(owner, (rows) => rows.includes("culprit") && hasPrompt(rows));
+  const then = await reached(owner);
+  await typeLine(owner, "clear; echo innocent; sleep 1");
+  await pictureWhere(owner, (rows) => rows.includes("innocent") && hasPrompt(rows));
+  await owner.goto(`${machineUrl}?t=${then / 1e9}`);
+  await thenWhere(owner, (rows) => rows.includes("culprit"));
+  await owner.getByRole("button", { name: "Chat", exact: true }).click();
+  await owner.getByPlaceholder(/^Say something about 00:0/).fill("here it broke");
+  await owner.keyboard.press("Enter");
+  await owner.getByText("here it broke", { exact: true }).waitFor();
+  await owner.getByRole("button", { name: "LIVE" }).click();
+  await pictureWhere(owner, (rows) => rows.includes("innocent"));
+  // From the strip, and from the chat.
+  await owner.getByRole("button", { name: /^Said about 00:0.*: here it broke/ }).click();
+  await thenWhere(owner, (rows) => rows.includes("culprit") && !rows.includes("innocent"));
+  await owner.getByRole("button", { name: "LIVE" }).click();
+  await owner.getByRole("log").getByRole("button", { name: /^Go to 00:0/ }).click();
+  await thenWhere(owner, (rows) => rows.includes("culprit") && !rows.includes("innocent"));
+  const side = owner.getByRole("complementary");
+  await side.getByRole("button", { name: "Close", exact: true }).click();
+  assert.deepEqual(owner.complaints, []);
+});
+
 test("what was ever shown is found, and leads to its instant", async () => {
   await atMachine();
   await typeLine(owner, "echo need''le");

@@ -420,6 +420,9 @@ pub enum ClientMessage {
     Say {
         /// Plain text.
         text: String,
+        /// The instant that it is about, in nanoseconds of the machine's time; else the present.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        at_ns: Option<u64>,
     },
     /// Whether somebody looks at this page.
     Away {

@@ -146,7 +146,7 @@ export type ClientMessage =
   | { type: "resize"; console: number; columns: number; rows: number }
   | { type: "drawn"; console: number; position: number }
   | { type: "rename"; name: string }
-  | { type: "say"; text: string }
+  | { type: "say"; text: string; at_ns?: number }
   | { type: "away"; away: boolean }
   | { type: "ping"; nonce: number; lag_ms: number | null }
   | { type: "ask_keyboard" }

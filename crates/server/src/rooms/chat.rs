@@ -15,6 +15,8 @@ use crate::protocol::{CHAT_MAX, Said};
 
 /// Happenings that wait to be kept.
 const HAPPENED_MAX: usize = 16;
+/// No instant of a machine's is beyond this: 36 years.
+const AT_NS_MAX: u64 = 1 << 60;
 /// How long the machine may take to say what time it has.
 const INSTANT_TIME: Duration = Duration::from_millis(500);
 /// Happenings at once, and time between them after that: people who come and go all the time must
@@ -62,12 +64,22 @@ impl Chat {
 }
 
 impl Room {
-    /// Keeps something said and shows it to everybody.
+    /// Keeps something said, of the present or of an instant before it, and shows it to everybody.
     ///
     /// # Errors
     /// Why it could not be kept, for whoever said it.
-    pub(super) async fn say(&self, name: &str, hue: u8, text: String) -> Result<(), String> {
-        let instant_ns = self.instant_ns().await;
+    pub(super) async fn say(
+        &self,
+        name: &str,
+        hue: u8,
+        text: String,
+        at_ns: Option<u64>,
+    ) -> Result<(), String> {
+        let instant_ns = match (at_ns, self.instant_ns().await) {
+            (Some(at_ns), Some(now_ns)) => Some(at_ns.min(now_ns)),
+            // Of a machine that is off nobody here knows how far it has come.
+            (at_ns, now_ns) => at_ns.filter(|at_ns| *at_ns < AT_NS_MAX).or(now_ns),
+        };
         let name = name.to_owned();
         let _in_order = self.saying.lock().await;
         let at_unix_ms = unix_ms();
@@ -82,7 +94,7 @@ impl Room {
     pub(super) async fn keep_happenings(&self) {
         for text in self.change(|inner| std::mem::take(&mut inner.chat.happened)) {
             // It is no loss: people are shown to each other anyway.
-            let _ = self.say("", 0, text).await;
+            let _ = self.say("", 0, text, None).await;
         }
     }
 

@@ -89,7 +89,7 @@ impl Page {
                     }
                 })
             }
-            ClientMessage::Say { text } => self.say(&text).await,
+            ClientMessage::Say { text, at_ns } => self.say(&text, at_ns).await,
             ClientMessage::Rename { name } => self.rename(&name).await,
             ClientMessage::Remove { person } => self.remove(person).await,
             message => self.hear_about_people(message),
@@ -169,7 +169,7 @@ impl Page {
         if usize::from(console) < count { Ok(()) } else { Err(NO_CONSOLE) }
     }
 
-    async fn say(&self, text: &str) -> Result<(), Breach> {
+    async fn say(&self, text: &str, at_ns: Option<u64>) -> Result<(), Breach> {
         if !self.may_act(Right::Comment)? {
             return Ok(());
         }
@@ -185,7 +185,9 @@ impl Page {
             self.tell("The owner of this machine has muted you.");
             return Ok(());
         }
-        if let Err(reason) = self.room.say(&grant.name, grant.hue, text).await {
+        // Nobody speaks of what they may not see.
+        let at_ns = at_ns.map(|at_ns| at_ns.max(grant.past_from_ns));
+        if let Err(reason) = self.room.say(&grant.name, grant.hue, text, at_ns).await {
             self.tell(&reason);
         }
         Ok(())

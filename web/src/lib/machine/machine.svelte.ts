@@ -154,7 +154,11 @@ export class Machine {
     this.#connection.send({ type: "rename", name });
     this.#onRename(name);
   };
-  readonly say = (text: string) => this.#connection.send({ type: "say", text });
+  /** Of the present, or of an instant before it. */
+  readonly say = (text: string, at: number | null = null) => {
+    const when = at === null ? {} : { at_ns: Math.floor(at) };
+    this.#connection.send({ type: "say", text, ...when });
+  };
   readonly askKeyboard = () => this.#connection.send({ type: "ask_keyboard" });
   readonly releaseKeyboard = () => this.#connection.send({ type: "release_keyboard" });
   readonly takeKeyboard = () => this.#connection.send({ type: "take_keyboard" });

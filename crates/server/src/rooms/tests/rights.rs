@@ -35,7 +35,7 @@ async fn what_is_not_yours_to_do_ends_the_connection() {
             check(who, message.clone(), allowed).await;
         }
     }
-    let say = ClientMessage::Say { text: "hello".into() };
+    let say = ClientMessage::Say { text: "hello".into(), at_ns: None };
     for (who, allowed) in [(VIEWER, false), (COMMENTER, true), (ADA, true)] {
         check(who, say.clone(), allowed).await;
     }

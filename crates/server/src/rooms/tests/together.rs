@@ -146,7 +146,7 @@ async fn everybody_is_told_who_is_here_and_who_types() {
 async fn the_chat_is_kept_and_shown_from_the_right_on() {
     let world = World::new().await;
     let (mut owner, mut ada) = (world.join(OWNER).await, world.join(ADA).await);
-    ada.hear(ClientMessage::Say { text: "hello\u{7}\nthere".into() }).await;
+    ada.hear(ClientMessage::Say { text: "hello\u{7}\nthere".into(), at_ns: None }).await;
     let hello =
         |frames: &[Frame]| said(frames).into_iter().find(|said| said.text == "hello\nthere");
     let heard = owner.until(hello).await;
@@ -159,7 +159,7 @@ async fn the_chat_is_kept_and_shown_from_the_right_on() {
     while unix_ms() <= heard.at_unix_ms {
         tokio::task::yield_now().await;
     }
-    owner.hear(ClientMessage::Say { text: "now".into() }).await;
+    owner.hear(ClientMessage::Say { text: "now".into(), at_ns: None }).await;
     eve.until(|frames| said(frames).into_iter().find(|said| said.text == "now")).await;
     assert_eq!(hello(&eve.got), None);
     // Who has read it already is not told again.
@@ -175,6 +175,26 @@ async fn the_chat_is_kept_and_shown_from_the_right_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_said_of_an_instant_is_pinned_to_it() {
+    let world = World::new().await;
+    let mut owner = world.join(OWNER).await;
+    let from_ns = lab::INSTANT_NS / 2;
+    let late = Grant { past_from_ns: from_ns, ..grant_of(EVE) };
+    let mut eve = world.join_as(joining(EVE), late).await.unwrap();
+    let mut check = async |who: &mut Guest, at_ns, expected| {
+        let text = format!("{at_ns:?} by {expected}");
+        who.hear(ClientMessage::Say { text: text.clone(), at_ns }).await;
+        let heard = |frames: &[Frame]| said(frames).into_iter().find(|said| said.text == text);
+        assert_eq!(owner.until(heard).await.instant_ns, Some(expected));
+    };
+    check(&mut eve, Some(from_ns + 1), from_ns + 1).await;
+    // Nobody speaks of what is not there yet, nor of what they may not see.
+    check(&mut eve, Some(u64::MAX), lab::INSTANT_NS).await;
+    check(&mut eve, Some(0), from_ns).await;
+    check(&mut eve, None, lab::INSTANT_NS).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn who_says_too_much_or_is_muted_says_nothing() {
     let world = World::new().await;
     let (mut owner, mut ada) = (world.join(OWNER).await, world.join(ADA).await);
@@ -183,11 +203,11 @@ async fn who_says_too_much_or_is_muted_says_nothing() {
         _ => None,
     };
     owner.hear(ClientMessage::Mute { person: ada.page.id, muted: true }).await;
-    ada.hear(ClientMessage::Say { text: "psst".into() }).await;
+    ada.hear(ClientMessage::Say { text: "psst".into(), at_ns: None }).await;
     assert!(ada.message(notice).await.contains("muted"));
     owner.hear(ClientMessage::Mute { person: ada.page.id, muted: false }).await;
     for n in 0..100 {
-        ada.hear(ClientMessage::Say { text: format!("flood {n}") }).await;
+        ada.hear(ClientMessage::Say { text: format!("flood {n}"), at_ns: None }).await;
     }
     let slow = |message: &ServerMessage| notice(message).filter(|it| it.contains("too much"));
     ada.message(slow).await;
@@ -290,7 +310,7 @@ async fn what_the_owner_settled_survives_the_server() {
     assert_eq!((shown.mode, shown.locked), (KeyboardMode::Passed, true));
     let number = ada.type_text("x");
     assert_eq!(ada.refused(number).await, RefusedKey::Locked);
-    ada.hear(ClientMessage::Say { text: "psst".into() }).await;
+    ada.hear(ClientMessage::Say { text: "psst".into(), at_ns: None }).await;
     let muted = |it: &ServerMessage| {
         matches!(it, ServerMessage::Notice { text } if text.contains("muted")).then_some(())
     };
