@@ -1,8 +1,9 @@
 // The list of machines: finding one among many, what takes a while, and another device.
 
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
-import { hasPrompt, openPage, ownerAtPrompt, PHONE, pictureWhere } from "./stackvm.js";
+import { test } from "node:test";
+import { scene } from "./scene.js";
+import { hasPrompt, openPage, PHONE, pictureWhere } from "./stackvm.js";
 
 const MACHINES = 200;
 /** From a key to the frame with the machines that are found. */
@@ -10,16 +11,7 @@ const FOUND_MS = 300;
 /** Not what images begin with, so that a prompt has to be made first, which takes seconds. */
 const OTHER_MIB = "777";
 
-let browser;
-let home;
-let owner;
-before(async () => {
-  ({ browser, home, owner } = await ownerAtPrompt());
-});
-after(async () => {
-  await browser.close();
-  await home.remove();
-});
+const { browser, home, owner } = await scene();
 
 const atHome = async () => {
   await owner.goto(`${home.origin}/`);

@@ -1,12 +1,12 @@
 // Real keyboards in a real browser: what reaches the machine, and what stays the page's.
 
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
+import { test } from "node:test";
+import { scene } from "./scene.js";
 import {
   clearScreen,
   hasPrompt,
   openPage,
-  ownerAtPrompt,
   PHONE,
   picture,
   pictureWhere,
@@ -17,18 +17,8 @@ import {
 /** Typing asks whoever leaves for so long. */
 const RECENT_MS = 60_000;
 
-let browser;
-let home;
-let owner;
-let machineUrl;
-before(async () => {
-  const permissions = ["clipboard-read", "clipboard-write"];
-  ({ browser, home, owner, machineUrl } = await ownerAtPrompt({ permissions }));
-});
-after(async () => {
-  await browser.close();
-  await home.remove();
-});
+const permissions = ["clipboard-read", "clipboard-write"];
+const { browser, home, owner, machineUrl } = await scene({ permissions });
 
 /** The machine's page with nothing but a prompt on it. */
 async function atMachine(page = owner) {

@@ -3,14 +3,13 @@
 
 import assert from "node:assert/strict";
 import { createServer } from "node:http";
-import { after, afterEach, before, test } from "node:test";
+import { test } from "node:test";
+import { scene } from "./scene.js";
 import {
   clearScreen,
   closeDialog,
-  closeOthers,
   hasPrompt,
   openPage,
-  ownerAtPrompt,
   PHONE,
   picture,
   pictureWhere,
@@ -19,20 +18,8 @@ import {
   watch,
 } from "./stackvm.js";
 
-let browser;
-let home;
-let owner;
-let machineUrl;
-let links;
-before(async () => {
-  ({ browser, home, owner, machineUrl } = await ownerAtPrompt());
-  links = await share(owner);
-});
-afterEach(() => closeOthers(browser, owner));
-after(async () => {
-  await browser.close();
-  await home.remove();
-});
+const { browser, home, owner, machineUrl } = await scene();
+const links = await share(owner);
 
 async function atMachine() {
   owner.complaints.length = 0;

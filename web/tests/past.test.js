@@ -1,54 +1,25 @@
 // A machine's time: the strip, what was on the glass, breaking in and coming back.
 
 import assert from "node:assert/strict";
-import { after, afterEach, before, test } from "node:test";
+import { test } from "node:test";
+import { scene } from "./scene.js";
 import {
   clearScreen,
-  closeOthers,
   hasPrompt,
   openPage,
-  ownerAtPrompt,
   PHONE,
   pictureWhere,
   share,
+  thenWhere,
   typeLine,
   within,
 } from "./stackvm.js";
 
-let browser;
-let home;
-let owner;
-let machineUrl;
-before(async () => {
-  ({ browser, home, owner, machineUrl } = await ownerAtPrompt());
-});
-afterEach(() => closeOthers(browser, owner));
-after(async () => {
-  await browser.close();
-  await home.remove();
-});
+const { browser, home, owner, machineUrl } = await scene();
 
 const needle = (page) => page.getByRole("slider", { name: "Instant shown" });
 const strip = (page) => page.getByRole("region", { name: "Timeline" });
 const says = async (page) => needle(page).getAttribute("aria-valuetext");
-
-/** The text of the past's picture, without blank lines. */
-async function then(page) {
-  const rows = page.locator('section[aria-label="The terminal then"] .xterm-rows > div');
-  const texts = await rows.allInnerTexts();
-  return texts.map((row) => row.replaceAll("\u00a0", " ").trimEnd()).filter((row) => row !== "");
-}
-
-/** Waits until what was on the glass satisfies `wanted`. */
-async function thenWhere(page, wanted) {
-  const end = Date.now() + 30_000;
-  for (;;) {
-    const rows = await then(page);
-    if (wanted(rows)) return rows;
-    assert.ok(Date.now() < end, `not seen in time; then there was:\n${rows.join("\n")}`);
-    await page.evaluate(() => new Promise(requestAnimationFrame));
-  }
-}
 
 /** The instant (ns) that the machine has reached by what its strip knows. */
 async function reached(page) {

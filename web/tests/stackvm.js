@@ -209,25 +209,32 @@ export function watch(page) {
 /** What Debian's Chromium says it is on a phone held upright. */
 export const PHONE = { viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true };
 
-/** The text of the terminal's picture, without blank lines. */
-export async function picture(page) {
+/** What is shown on a machine's page: what it shows now, or what it showed at an instant. */
+const NOW = "Terminal";
+const THEN = "The terminal then";
+
+/** The text of a terminal's picture, without blank lines. */
+export async function picture(page, glass = NOW) {
   const rows = await page
-    .locator('section[aria-label="Terminal"] .xterm-rows > div')
+    .locator(`section[aria-label="${glass}"] .xterm-rows > div`)
     .allInnerTexts();
   return rows.map((row) => row.replaceAll("\u00a0", " ").trimEnd()).filter((row) => row !== "");
 }
 
-/** Waits until the terminal's picture satisfies `wanted`, and returns it. */
-export async function pictureWhere(page, wanted) {
+/** Waits until a terminal's picture satisfies `wanted`, and returns it. */
+export async function pictureWhere(page, wanted, glass = NOW) {
   const end = Date.now() + WAIT_MS;
   for (;;) {
-    const rows = await picture(page);
+    const rows = await picture(page, glass);
     if (wanted(rows)) return rows;
     if (Date.now() > end) throw new Error(`not seen in time; the picture is:\n${rows.join("\n")}`);
     // The next frame the browser draws is the next that can differ.
     await page.evaluate(() => new Promise(requestAnimationFrame));
   }
 }
+
+/** Waits until the picture of the past satisfies `wanted`, and returns it. */
+export const thenWhere = (page, wanted) => pictureWhere(page, wanted, THEN);
 
 export const hasPrompt = (rows) => /^root@\S+:~#$/.test(rows.at(-1) ?? "");
 

@@ -2,14 +2,13 @@
 // output, lines that break. Times are asserted at three times their targets.
 
 import assert from "node:assert/strict";
-import { after, afterEach, before, test } from "node:test";
+import { test } from "node:test";
+import { scene } from "./scene.js";
 import {
   clearScreen,
   closeDialog,
-  closeOthers,
   hasPrompt,
   openPage,
-  ownerAtPrompt,
   PHONE,
   picture,
   pictureWhere,
@@ -19,19 +18,8 @@ import {
   within,
 } from "./stackvm.js";
 
-let browser;
-let home;
 /** The owner's browser, and the page of the machine that was there first. */
-let owner;
-let machineUrl;
-before(async () => {
-  ({ browser, home, owner, machineUrl } = await ownerAtPrompt());
-});
-afterEach(() => closeOthers(browser, owner));
-after(async () => {
-  await browser.close();
-  await home.remove();
-});
+const { browser, home, owner, machineUrl } = await scene();
 
 /** Leads the owner's page back to the machine, with nothing on it. */
 async function atMachine() {

@@ -2,14 +2,13 @@
 
 import assert from "node:assert/strict";
 import { createServer } from "node:http";
-import { after, afterEach, before, test } from "node:test";
+import { test } from "node:test";
+import { scene } from "./scene.js";
 import {
   clearScreen,
   closeDialog,
-  closeOthers,
   hasPrompt,
   openPage,
-  ownerAtPrompt,
   PHONE,
   pictureWhere,
   typeLine,
@@ -20,18 +19,7 @@ import {
 /** From the click on a link to the prompt, in milliseconds. */
 const PROMPT_MS = 1000;
 
-let browser;
-let home;
-let owner;
-let machineUrl;
-before(async () => {
-  ({ browser, home, owner, machineUrl } = await ownerAtPrompt());
-});
-afterEach(() => closeOthers(browser, owner));
-after(async () => {
-  await browser.close();
-  await home.remove();
-});
+const { browser, home, owner, machineUrl } = await scene();
 
 /** Makes a Try link of the machine as it is now. */
 async function tryLink() {

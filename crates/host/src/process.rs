@@ -195,7 +195,7 @@ impl Process {
         let clock = move || u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
         let step = self.lab.step(&clock);
         // Becoming a machine of its own is not the guest's idea.
-        if step == Step::Ran && self.state == State::Running {
+        if step == Step::Ran {
             self.share.ran(begun, self.wall_ns());
         }
         step
