@@ -299,6 +299,71 @@ fn a_journal_that_begins_in_another_is_its_own() {
     assert_eq!(replay.digest(), witnesses[2].digest);
 }
 
+/// What is cut out of a recording is a recording, and has nothing of what was before.
+#[test]
+fn a_part_of_a_recording_is_one_of_its_own() {
+    for seed in 0..4 {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut rng = Rng::new(900 + seed);
+        let mut recording = Recording::start(folder.path(), "whole", &config("worker", 1, &[]));
+        wander(&mut recording, &mut rng, Instant::from_ns(120 * MS));
+        recording.witness();
+        let (whole, mut witnesses) = recording.end();
+        witnesses.sort_by_key(|witness| (witness.position.at, witness.position.entries));
+        let timeline = Arc::new(Timeline::open(&whole).expect("a journal"));
+        let begin = &witnesses[witnesses.len() / 4];
+        let end = witnesses[witnesses.len() - 2].position.at;
+        let mut past = Replay::near(timeline.clone(), begin.position).expect("a replay");
+        past.seek(begin.position).expect("a recorded place");
+        let own = folder.path().join("part.journal");
+        Journal::cut(&own, timeline.header(), &mut past, end, "a test").expect("a part");
+        let left: Vec<_> = std::fs::read_dir(folder.path()).expect("a folder").collect();
+        drop(past);
+        let part = Arc::new(Timeline::open(&own).expect("a journal"));
+        assert_eq!(part.begin(BranchId::TRUNK), begin.position.at);
+        assert_eq!(part.branch(BranchId::TRUNK).end, end);
+        let first = begin.position.entries.expect("it was counted");
+        let entries = |timeline: &Timeline, first| -> Vec<(Instant, String, Event)> {
+            let entries = timeline.entries(BranchId::TRUNK, first).map(|entry| entry.unwrap());
+            let entries = entries.take_while(|entry| entry.at <= end);
+            entries.map(|it| (it.at, timeline.actor(it.actor).to_owned(), it.event)).collect()
+        };
+        assert_eq!(entries(&part, 0), entries(&timeline, first));
+        let within: Vec<Witness> = witnesses
+            .iter()
+            .filter(|it| it.position.at > begin.position.at && it.position.at <= end)
+            .map(|it| {
+                let entries = it.position.entries.map(|entries| entries - first);
+                Witness { position: Position { entries, ..it.position }, ..it.clone() }
+            })
+            .collect();
+        assert!(within.len() >= 3, "{} states to compare", within.len());
+        // As far as the track goes, its pictures are the same.
+        for witness in &within {
+            let picture = |timeline: &Timeline| {
+                let at = witness.position.at;
+                timeline.picture(BranchId::TRUNK, ConsoleId::Serial, at).expect("a picture").dump()
+            };
+            assert_eq!(picture(&part), picture(&timeline), "at {:?}", witness.position);
+        }
+        drop(timeline);
+        std::fs::remove_dir_all(&whole).expect("it was there");
+        check_witnesses(&part, &within, &mut rng);
+        let mut keyframes = 0;
+        let mut replay = Replay::new(part.clone()).expect("a replay");
+        replay
+            .verify(BranchId::TRUNK, &mut |_| {
+                keyframes += 1;
+                true
+            })
+            .expect("as it was recorded");
+        assert!(keyframes >= 2, "{keyframes} keyframes");
+        // It goes on as any journal does, and was made without leaving anything beside it.
+        drop(Journal::open(&own, "a test").expect("a journal"));
+        assert_eq!(left.len(), 2, "{left:?}");
+    }
+}
+
 /// A keyframe that cannot be read is as none, also where a replay begins.
 #[test]
 fn a_replay_begins_at_a_keyframe_that_can_be_read() {

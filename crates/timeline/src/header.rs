@@ -187,6 +187,19 @@ impl Header {
         }
         contents
     }
+
+    /// The contents that are chunks of the timeline.
+    pub(crate) fn stored(&self) -> impl Iterator<Item = Tree> + '_ {
+        let contents = self.contents().into_iter().filter_map(|(_, content)| match content {
+            Content::Stored(blob) => Some(blob.tree),
+            Content::File { .. } => None,
+        });
+        let disks = self.disks.iter().filter_map(|disk| match &disk.base {
+            DiskBase::Stored(tree) => Some(*tree),
+            DiskBase::File(_) => None,
+        });
+        contents.chain(disks)
+    }
 }
 
 impl Content {

@@ -18,6 +18,7 @@
 mod base;
 mod branches;
 mod create;
+mod cut;
 mod ended;
 mod files;
 mod keyframes;
@@ -52,6 +53,7 @@ use crate::timeline::{OpenError, Parts, Piece, Timeline, TrackPart};
 use crate::track::{TrackEvent, TrackItem};
 use stackvm_machine::{ConsoleId, Input};
 
+pub use cut::CutError;
 pub use ended::EndedJournal;
 use keyframes::CurrentChunks;
 use manifest::{KeyframeRecord, Manifest};

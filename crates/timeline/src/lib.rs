@@ -23,6 +23,7 @@ pub mod limits;
 pub mod log;
 pub mod note;
 pub mod position;
+pub mod poster;
 pub mod replay;
 pub mod screen;
 #[cfg(all(test, unix))]

@@ -13,6 +13,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use stackvm_machine::Instant;
+use stackvm_machine::instant::Ticks;
 use stackvm_store::{Chunks, PackSet, ReadAt, ReadError};
 use thiserror::Error;
 
@@ -92,6 +93,9 @@ pub enum OpenError {
 #[derive(Clone, PartialEq, Eq, Debug, Error)]
 #[error("{0}")]
 pub struct NoSuchInstant(pub String);
+
+/// Longest slice after which a host tells what was printed in it.
+const SLICE_MAX: Ticks = Ticks::from_ns(2_000_000);
 
 /// A timeline as it was when it was opened.
 #[derive(Clone, Debug)]
@@ -258,6 +262,44 @@ impl Timeline {
     ) -> Box<dyn Iterator<Item = Result<TrackItem, OpenError>> + '_> {
         let parts = &self.parts.tracks[branch.0 as usize];
         Box::new(blocks::track(blocks::last_of_track(parts, bytes_max)))
+    }
+
+    /// A branch's own output track from a byte on, at which a block begins: so many bytes of it, or
+    /// all.
+    #[cfg(unix)]
+    pub(crate) fn track_within(
+        &self,
+        branch: BranchId,
+        start: u64,
+        bytes: Option<u64>,
+    ) -> impl Iterator<Item = Result<TrackItem, OpenError>> + use<> {
+        let parts = blocks::track_behind(&self.parts.tracks[branch.0 as usize], start);
+        blocks::track(match bytes {
+            Some(bytes) => blocks::track_before(&parts, bytes),
+            None => parts,
+        })
+    }
+
+    /// The end of the slice of the recording host in which an instant of the trunk is, if the track
+    /// tells there what was printed in it; else the instant. Between these two nobody knows what
+    /// had been printed already.
+    ///
+    /// # Errors
+    /// As [`Timeline::entries`].
+    pub fn slice_end(&self, at: Instant) -> Result<Instant, OpenError> {
+        let keyframes = self.keyframes_of(BranchId::TRUNK);
+        let before = keyframes.iter().rfind(|keyframe| keyframe.at <= at);
+        let start = before.map_or(0, |keyframe| keyframe.track_bytes);
+        let parts = &self.parts.tracks[BranchId::TRUNK.0 as usize];
+        for item in blocks::track(blocks::track_behind(parts, start)) {
+            let item = item?;
+            if item.at > at {
+                let is_near =
+                    item.at.since(at) <= SLICE_MAX && item.at <= self.branch(BranchId::TRUNK).end;
+                return Ok(if is_near { item.at } else { at });
+            }
+        }
+        Ok(at)
     }
 
     /// The instant at which a branch's path begins: its root's first keyframe.

@@ -30,6 +30,11 @@ impl Pattern {
         Some(Pattern { text: text.chars().map(|c| folded(c, case)).collect(), case })
     }
 
+    /// Every line in which anything is.
+    pub fn any() -> Pattern {
+        Pattern { text: Vec::new(), case: Case::Matters }
+    }
+
     /// Whether it is at the end of a line.
     fn ends(&self, line: &[char]) -> bool {
         line.len() >= self.text.len() && {

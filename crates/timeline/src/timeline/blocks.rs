@@ -216,6 +216,21 @@ pub(super) fn track_behind(parts: &[TrackPart], bytes: u64) -> Vec<TrackPart> {
     behind
 }
 
+/// The first `bytes` of the parts of a track, which are whole blocks.
+#[cfg(unix)]
+pub(super) fn track_before(parts: &[TrackPart], bytes: u64) -> Vec<TrackPart> {
+    let mut left = bytes;
+    let mut before = Vec::new();
+    for part in parts {
+        let taken = left.min(part.end - part.start);
+        left -= taken;
+        if taken > 0 {
+            before.push(TrackPart { end: part.start + taken, ..part.clone() });
+        }
+    }
+    before
+}
+
 /// When each block of a track begins, and how long it is, judged by its header.
 pub(super) fn track_blocks(parts: &[TrackPart]) -> Result<Vec<(Instant, u64)>, OpenError> {
     let mut found = Vec::new();

@@ -8,7 +8,6 @@ use stackvm_store::{Blob, Chunks, Pack, PackSet, ReadAt, ReadError, Tree};
 
 use super::manifest::{BranchEntry, Manifest, names};
 use super::zip::Directory;
-use crate::header::{Content, DiskBase};
 use crate::limits::{BRANCHES_MAX, DATA_BYTES_MAX, MANIFEST_BYTES_MAX};
 use crate::timeline::{OpenError, Parts, Piece, Timeline, TrackPart, is_blob, scan_log, trees_of};
 
@@ -187,16 +186,7 @@ impl Timeline {
     /// Trees without which nothing can be played.
     pub(crate) fn vital_trees(&self) -> Vec<Tree> {
         let mut trees: Vec<Tree> = self.first_keyframes().flat_map(trees_of).collect();
-        let stored = |content: &Content| match content {
-            Content::Stored(blob) => Some(blob.tree),
-            Content::File { .. } => None,
-        };
-        let header = self.header();
-        trees.extend(header.contents().iter().filter_map(|(_, content)| stored(content)));
-        trees.extend(header.disks.iter().filter_map(|disk| match &disk.base {
-            DiskBase::Stored(tree) => Some(*tree),
-            DiskBase::File(_) => None,
-        }));
+        trees.extend(self.header().stored());
         trees
     }
 
