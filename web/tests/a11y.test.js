@@ -284,6 +284,50 @@ test("they end with their moments", async () => {
   assert.deepEqual(statuses, [204, 204]);
   await visitor.getByRole("heading", { name: "This link was ended" }).waitFor();
 });
+test("a recording is kept and published", async () => {
+  const page = pages.desk;
+  await page.goto(machineUrl);
+  await press(page, "Keep a recording");
+  await page.getByRole("textbox", { name: "Name of the recording" }).waitFor();
+});
+check("a recording in the making", async (page) => {
+  if (page !== pages.desk) {
+    await page.goto(`${machineUrl}?t=0`);
+    await press(page, "Keep a recording");
+  }
+  await page.getByRole("form", { name: "New recording" }).waitFor();
+});
+test("it is kept", async () => {
+  const page = pages.desk;
+  await page.getByRole("button", { name: "Keep it" }).click();
+  await page.getByRole("button", { name: "Publish", exact: true }).waitFor();
+  links.recording = page.url();
+});
+check("publishing", async (page) => {
+  if (page !== pages.desk) await page.goto(links.recording);
+  await press(page, "Publish");
+  const dialog = page.getByRole("dialog");
+  await dialog.getByRole("textbox", { name: "A text that must not be in it" }).fill("busybox");
+  await dialog.getByRole("button", { name: "Look for it" }).click();
+  await dialog.getByText(/^“busybox” is/).waitFor();
+  await dialog.getByRole("radio", { name: "Public", exact: true }).check();
+  await dialog.getByRole("form").getByRole("button", { name: /^(Publish|Change it)$/ }).click();
+  links.published = await dialog.getByRole("textbox", { name: "Address" }).inputValue();
+});
+check("a published recording", (page, size) =>
+  stranger(size, links.published, "You are watching"),
+);
+check("the recordings", async (page, size) => {
+  const guest = await stranger(size, new URL("/r", links.published).href, "Recordings");
+  await guest.getByRole("listitem").first().waitFor();
+  return guest;
+});
+check("a recording in a frame", async (page, size) => {
+  const address = links.published.replace("/r/", "/embed/");
+  const guest = await openPage(browser, address, { ...SIZES[size], ...STILL });
+  await guest.getByRole("slider", { name: "Instant shown" }).waitFor();
+  return guest;
+});
 check("a frame", (page, size) => stranger(size, links.embed, "root@"));
 check("a used link", (page, size) => stranger(size, home.link, "Run stackvm open"));
 check("a page that is not there", (page, size) =>

@@ -22,6 +22,8 @@ test("addresses lead to pages", async () => {
       ["/m/a?console=-1", { page: "machine", id: "a", console: null }],
       ["/s/ab12#secret", { page: "share", share: "ab12", secret: "secret" }],
       ["/embed/ab12#secret", { page: "embed", share: "ab12", secret: "secret" }],
+      ["/r", { page: "recordings" }],
+      ["/r/ab12?t=3", { page: "recording", share: "ab12" }],
       ["/m/", nowhere],
       ["/m/a/b", nowhere],
       ["/m/%2e%2e%2fapi", nowhere],
@@ -235,6 +237,12 @@ test("numbers and times are as people read them", async () => {
     [90_061_000, "1 d 1 h"],
     [-5, "0 s"],
   ]);
+  check(format.plainName, [
+    ["First steps!", "first-steps"],
+    ["  Ünïcode & more ", "unicode-more"],
+    ["---", ""],
+    ["x".repeat(80), "x".repeat(63)],
+  ]);
   assert.deepEqual(format.instant(751_500_386_674), { clock: "00:12:31", rest: ".500 386 674" });
   check(format.count, [
     [1, "1"],
@@ -336,7 +344,7 @@ test("what was said stands where it belongs on the strip", async () => {
 });
 
 test("an address leads to an instant", async () => {
-  const { instantOf, machinePath } = await load("router.ts");
+  const { instantOf, instantPath } = await load("router.ts");
   check(
     (query) => instantOf(new URL(`http://localhost/m/a${query}`)),
     [
@@ -349,5 +357,6 @@ test("an address leads to an instant", async () => {
       ["?t=123456789012", null],
     ],
   );
-  assert.equal(machinePath("a", null, "83.5"), "/m/a?t=83.5");
+  assert.equal(instantPath("/m/a", 83_500_000_000.7), "/m/a?t=83.5");
+  assert.equal(instantPath("/r/a", null), "/r/a");
 });

@@ -2,7 +2,6 @@
 // menu; and what people see of each other and may do to each other.
 
 import assert from "node:assert/strict";
-import { createServer } from "node:http";
 import { test } from "node:test";
 import { scene } from "./scene.js";
 import {
@@ -10,6 +9,7 @@ import {
   closeDialog,
   hasPrompt,
   openPage,
+  otherSite,
   PHONE,
   picture,
   pictureWhere,
@@ -195,13 +195,7 @@ test("the owner mutes somebody, and puts them out", async () => {
 test("in a frame on another site, typing needs a click, and no cookies", async () => {
   await atMachine();
   // On this computer as well: browsers keep pages of the internet from what is only here.
-  const site = createServer((_, answer) => {
-    answer.setHeader("content-type", "text/html");
-    answer.end(`<!doctype html><p>A page</p>${links.snippet}`);
-  });
-  await new Promise((resolve) => site.listen(0, "127.0.0.1", resolve));
-  after(() => site.close());
-  const guest = await openPage(browser, `http://127.0.0.1:${site.address().port}/`);
+  const guest = await openPage(browser, await otherSite(links.snippet));
   const frame = guest.frameLocator("iframe");
   await frame.locator(".xterm-rows", { hasText: "root@" }).waitFor();
   await frame.getByText("you: may type").waitFor();

@@ -126,8 +126,34 @@ async function type(page, line) {
   });
 }
 
+/** Keeps what was done as a recording, and its picture that moves. */
+async function record(owner) {
+  const svg = await owner.evaluate(async (machine) => {
+    const call = async (method, path, body) => {
+      const headers = { "content-type": "application/json" };
+      const answer = await fetch(path, { method, headers, body: JSON.stringify(body) });
+      if (!answer.ok) throw new Error(await answer.text());
+      return answer;
+    };
+    const path = `/api/machines/${machine}`;
+    const { begin_ns, end_ns, entered_ns } = await (await call("GET", `${path}/timeline`)).json();
+    // From before the first line that counts: the first one cleared the screen.
+    const from_ns = (entered_ns[0] ?? begin_ns) + 1;
+    const kept = await call("POST", `${path}/recordings`, { from_ns, until_ns: end_ns });
+    const { id } = await kept.json();
+    const publication = { title: "Sums", visibility: "unlisted", role: "viewer" };
+    const made = await call("POST", `/api/machines/${id}/publication`, publication);
+    const poster = new URL((await made.json()).publication.poster_url).pathname;
+    const text = await (await call("GET", poster)).text();
+    await call("DELETE", `/api/machines/${id}`);
+    return text;
+  }, new URL(owner.url()).pathname.split("/").at(-1));
+  await writeFile(`${FOLDER}/recording.svg`, svg);
+}
+
 /** Takes all the pictures: three pages, light and dark, at two sizes. */
 async function shoot({ Ida: owner }) {
+  await record(owner);
   const machine = owner.url();
   await owner.locator('section[aria-label="Terminal"] textarea').focus();
   await shootAll(owner, "");

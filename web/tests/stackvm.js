@@ -7,6 +7,7 @@ import { existsSync } from "node:fs";
 import { mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
+import { createServer } from "node:http";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { chromium } from "playwright-core";
@@ -316,6 +317,18 @@ export function visitLink(owner, visitors) {
     },
     [machine, visitors],
   );
+}
+
+/** The address of a page of another site with this in it. */
+export async function otherSite(snippet) {
+  const site = createServer((_, response) => {
+    response.setHeader("content-type", "text/html");
+    response.end(`<!doctype html><title>A blog</title><p>A page</p>${snippet}`);
+  });
+  await new Promise((resolve) => site.listen(0, "127.0.0.1", resolve));
+  // It ends with the tests.
+  site.unref();
+  return `http://127.0.0.1:${site.address().port}/`;
 }
 
 export async function closeDialog(page) {

@@ -1,7 +1,6 @@
 // Try links: each visitor gets a machine of their own that begins at one instant of the owner's.
 
 import assert from "node:assert/strict";
-import { createServer } from "node:http";
 import { test } from "node:test";
 import { scene } from "./scene.js";
 import {
@@ -9,6 +8,7 @@ import {
   closeDialog,
   hasPrompt,
   openPage,
+  otherSite,
   PHONE,
   pictureWhere,
   typeLine,
@@ -118,13 +118,7 @@ test("in a page of somebody else's, a machine to try", async () => {
   await typeLine(owner, "echo in a page");
   await pictureWhere(owner, isShown("in a page"));
   const { snippet } = await tryLink();
-  const site = createServer((_, answer) => {
-    answer.setHeader("content-type", "text/html");
-    answer.end(`<!doctype html><p>Our software</p>${snippet}`);
-  });
-  await new Promise((resolve) => site.listen(0, "127.0.0.1", resolve));
-  after(() => site.close());
-  const reader = await openPage(browser, `http://127.0.0.1:${site.address().port}/`);
+  const reader = await openPage(browser, await otherSite(snippet));
   const frame = reader.frameLocator("iframe");
   const shown = (text) => frame.locator(".xterm-rows", { hasText: text }).waitFor();
   await shown("in a page");

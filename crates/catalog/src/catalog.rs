@@ -4,7 +4,9 @@ use async_trait::async_trait;
 use thiserror::Error;
 
 use crate::ids::{OwnerId, SecretHash, SessionId, ShareId};
-use crate::rows::{AnswerRow, AuditRow, MachineRow, RoomRow, SaidRow, SessionRow, ShareRow};
+use crate::rows::{
+    AnswerRow, AuditRow, MachineRow, Publication, RoomRow, SaidRow, SessionRow, ShareRow,
+};
 
 /// Why the catalog cannot do something.
 #[derive(Debug, Error)]
@@ -88,8 +90,14 @@ pub trait Catalog: Send + Sync {
     async fn share(&self, id: ShareId) -> Result<Option<ShareRow>, CatalogError>;
     /// A machine's links, the newest first, revoked ones included.
     async fn shares(&self, machine: &str) -> Result<Vec<ShareRow>, CatalogError>;
-    /// The links of visitors to their own machines that were not revoked, the oldest first.
+    /// The links of visitors to their own machines, the oldest first. Revoked ones, too: their
+    /// machines are there until the links are forgotten.
     async fn visits(&self) -> Result<Vec<ShareRow>, CatalogError>;
+    /// The links to published recordings that were not revoked, the newest first.
+    async fn published(&self) -> Result<Vec<ShareRow>, CatalogError>;
+    /// Changes how a link's recording is shown, and which role the link gives.
+    async fn publish(&self, id: ShareId, role: &str, how: &Publication)
+    -> Result<(), CatalogError>;
     /// Revokes a link; false if there is none, or it was.
     async fn revoke_share(&self, id: ShareId, at_unix_ms: u64) -> Result<bool, CatalogError>;
     /// Somebody opened a link.

@@ -65,6 +65,21 @@ pub struct ShareRow {
     pub visits: Option<VisitLimits>,
     /// It gives a visitor their machine, who came by this link.
     pub visit_of: Option<ShareId>,
+    /// It needs no secret: its recording is published, like this.
+    pub published: Option<Publication>,
+}
+
+/// How a recording is shown to everybody.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Publication {
+    /// What it is called.
+    pub title: String,
+    /// What it shows; plain text.
+    pub description: String,
+    /// Words.
+    pub tags: Vec<String>,
+    /// Whether it is in the list; else only whoever has its address finds it.
+    pub listed: bool,
 }
 
 /// What visitors of a link may take, who get machines of their own.

@@ -17,7 +17,7 @@ use self::columns::{hex, signed};
 use crate::catalog::{Catalog, CatalogError};
 use crate::ids::{OwnerId, SecretHash, SessionId, ShareId};
 use crate::rows::{
-    AnswerRow, AuditRow, MachineRow, RoomRow, SaidRow, SessionRow, ShareRow, limits,
+    AnswerRow, AuditRow, MachineRow, Publication, RoomRow, SaidRow, SessionRow, ShareRow, limits,
 };
 
 mod columns;
@@ -218,11 +218,31 @@ impl Catalog for SqliteCatalog {
 
     async fn visits(&self) -> Result<Vec<ShareRow>, CatalogError> {
         let query = sqlx::query(
-            "SELECT * FROM shares WHERE visit_of IS NOT NULL AND revoked_unix_ms IS NULL
-             ORDER BY created_unix_ms, id",
+            "SELECT * FROM shares WHERE visit_of IS NOT NULL ORDER BY created_unix_ms, id",
         );
         let rows = query.fetch_all(&self.pool).await.at(self)?;
         rows.iter().map(columns::share).collect::<Result<_, _>>().at(self)
+    }
+
+    async fn published(&self) -> Result<Vec<ShareRow>, CatalogError> {
+        let query = sqlx::query(
+            "SELECT * FROM shares WHERE published IS NOT NULL AND revoked_unix_ms IS NULL
+             ORDER BY created_unix_ms DESC, id",
+        );
+        let rows = query.fetch_all(&self.pool).await.at(self)?;
+        rows.iter().map(columns::share).collect::<Result<_, _>>().at(self)
+    }
+
+    async fn publish(
+        &self,
+        id: ShareId,
+        role: &str,
+        how: &Publication,
+    ) -> Result<(), CatalogError> {
+        let query = sqlx::query("UPDATE shares SET role = $2, published = $3 WHERE id = $1");
+        let how = shares::published(how).at(self)?;
+        query.bind(id.to_string()).bind(role).bind(how).execute(&self.pool).await.at(self)?;
+        Ok(())
     }
 
     async fn revoke_share(&self, id: ShareId, at_unix_ms: u64) -> Result<bool, CatalogError> {

@@ -26,7 +26,9 @@ pub(crate) mod markers;
 pub(crate) mod openapi;
 pub(crate) mod past;
 pub(crate) mod power;
+pub(crate) mod publications;
 pub(crate) mod reach;
+pub(crate) mod recordings;
 pub(crate) mod report;
 pub(crate) mod session;
 pub(crate) mod shares;
@@ -49,6 +51,13 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/events", get(past::events))
         .route("/branch", post(past::branch))
         .route("/moments", post(past::freeze))
+        .route("/recordings", post(recordings::create))
+        .route("/recording", get(recordings::download))
+        .route(
+            "/publication",
+            get(publications::show).post(publications::publish).delete(publications::withdraw),
+        )
+        .route("/outgoing", get(publications::outgoing))
         .route("/reports", post(report::create))
         .route("/shares", get(shares::list).post(shares::create))
         .route("/live", get(live::serve));
@@ -60,6 +69,8 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         )
         .route("/machines", get(machines::list).post(machines::create))
         .nest("/machines/{id}", machine)
+        .route("/publications", get(publications::list))
+        .route("/publications/{id}", get(publications::about))
         .route("/shares/{id}", delete(shares::revoke))
         .route("/shares/{id}/visits", post(shares::visit))
         .route("/tasks", get(tasks::list))
@@ -76,6 +87,8 @@ pub(crate) fn router(app: Arc<App>) -> Router {
     Router::new()
         .route("/healthz", get(healthz))
         .nest("/api", api)
+        .route("/r/{id}", get(publications::page))
+        .route("/r/{id}/poster.svg", get(publications::poster))
         .fallback(get(pages::serve))
         .layer(from_fn_with_state(app.clone(), idempotency::once))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))

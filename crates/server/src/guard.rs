@@ -117,7 +117,9 @@ impl Guard {
                 "Use the server's own pages, or send a bearer.",
             ));
         }
-        if request.uri().path().starts_with("/api/") {
+        let path = request.uri().path();
+        // Pages of recordings are written anew for each request.
+        if path.starts_with("/api/") || path.starts_with("/r/") {
             return self.limits.request(caller.address).err();
         }
         None
@@ -144,12 +146,14 @@ pub(crate) async fn watch(
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         // Other sites need not learn that this server exists.
         (header::REFERRER_POLICY, "no-referrer"),
-        // A page in the same browser that opens this one, or embeds what it serves.
+        // A page in the same browser that opens this one.
         (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
-        (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
     ] {
         headers.insert(name, HeaderValue::from_static(value));
     }
+    // One that embeds what this server serves: that is for pictures which were made for it.
+    let policy = headers.entry(HeaderName::from_static("cross-origin-resource-policy"));
+    policy.or_insert(HeaderValue::from_static("same-origin"));
     if !is_embedded {
         // A page that frames this one to catch clicks or keys (`frame-ancestors` says it again).
         headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));

@@ -25,6 +25,8 @@ const CHANGES: Rate = Rate { burst: 200, interval: Duration::from_millis(50) };
 const EXCHANGES: Rate = Rate { burst: 100, interval: Duration::from_millis(200) };
 /// Passwords tried at one link: a guesser at one link does not shut out those of another.
 const PASSWORDS: Rate = Rate { burst: 10, interval: Duration::from_secs(3) };
+/// Machines of a visitor's own, of one session: making one costs more than the change it is.
+const VISITS: Rate = Rate { burst: 5, interval: Duration::from_secs(5) };
 
 /// So many at once, and one more after each interval.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +41,7 @@ pub(crate) struct Limits {
     changes: Buckets<SessionId>,
     exchanges: Buckets<IpAddr>,
     passwords: Buckets<ShareId>,
+    visits: Buckets<SessionId>,
 }
 
 impl Limits {
@@ -48,6 +51,7 @@ impl Limits {
             changes: Buckets::new(CHANGES),
             exchanges: Buckets::new(EXCHANGES),
             passwords: Buckets::new(PASSWORDS),
+            visits: Buckets::new(VISITS),
         }
     }
 
@@ -69,6 +73,11 @@ impl Limits {
     /// Somebody with a link tries passwords.
     pub(crate) fn password(&self, at: ShareId) -> Result<(), Problem> {
         self.passwords.spend(at, Instant::now())
+    }
+
+    /// A visitor starts over and over.
+    pub(crate) fn visit(&self, by: SessionId) -> Result<(), Problem> {
+        self.visits.spend(by, Instant::now())
     }
 }
 

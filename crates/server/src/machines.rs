@@ -50,6 +50,8 @@ struct Inner {
     ours: BTreeSet<String>,
     /// When a machine last wrote what it showed, for somebody to look at.
     written: BTreeMap<String, Instant>,
+    /// Pictures of recordings, by name, time of making and title.
+    posters: BTreeMap<(String, u64, String), String>,
 }
 
 /// What a new machine should be.

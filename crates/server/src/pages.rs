@@ -21,6 +21,10 @@ include!(concat!(env!("OUT_DIR"), "/pages.rs"));
 
 /// What the first page has where its nonce belongs.
 const NONCE_PLACE: &str = "NONCE";
+/// What it has where a published recording's own belong.
+const TITLE_PLACE: &str = "<title>StackVM</title>";
+const ABOUT_PLACE: &str = "<meta name=\"description\" content=\"A computer in this browser\" />";
+const BODY_PLACE: &str = "<div id=\"page\"></div>";
 /// Built files below this have their content's hash in their name.
 const HASHED: &str = "assets/";
 
@@ -29,9 +33,9 @@ pub(crate) async fn serve(request: Request) -> Response {
     let path = request.uri().path().trim_start_matches('/');
     // The pages find their way by the path themselves.
     match path.split_once('/').map_or(path, |(first, _)| first) {
-        "" | "index.html" | "m" | "s" => return index("'none'"),
+        "" | "index.html" | "m" | "s" | "r" => return index("'none'", None),
         // Made for frames on other sites: there are no cookies, and typing needs a click.
-        "embed" => return index("*"),
+        "embed" => return index("*", None),
         _ => {}
     }
     let Ok(at) = PAGES.binary_search_by(|page| page.path.cmp(path)) else {
@@ -57,9 +61,58 @@ pub(crate) async fn serve(request: Request) -> Response {
     }
 }
 
+/// What the first page says to whoever runs no scripts.
+pub(crate) struct Shown<'a> {
+    pub(crate) title: &'a str,
+    pub(crate) description: &'a str,
+    /// Address of a picture.
+    pub(crate) poster: &'a str,
+    pub(crate) transcript: &'a str,
+}
+
+impl Shown<'_> {
+    /// The first page, with this in it. A guest wrote part of it, and its owner the rest: all of it
+    /// is text.
+    fn put_into(&self, page: &str) -> String {
+        let [title, description, poster, transcript] =
+            [self.title, self.description, self.poster, self.transcript].map(escaped);
+        let first_line = description.lines().next().unwrap_or_default();
+        let head = format!(
+            "<title>{title} · StackVM</title>\
+             <meta property=\"og:title\" content=\"{title}\" />\
+             <meta property=\"og:description\" content=\"{first_line}\" />\
+             <meta property=\"og:type\" content=\"video.other\" />\
+             <meta property=\"og:image\" content=\"{poster}\" />"
+        );
+        let body = format!(
+            "<div id=\"page\"><article class=\"sheet\"><h1>{title}</h1><p>{description}</p>\
+             <img src=\"{poster}\" alt=\"What its terminal showed\" />\
+             <h2>Transcript</h2><pre>{transcript}</pre></article></div>"
+        );
+        let about = format!("<meta name=\"description\" content=\"{first_line}\" />");
+        page.replace(TITLE_PLACE, &head).replace(ABOUT_PLACE, &about).replace(BODY_PLACE, &body)
+    }
+}
+
+/// As text and as an attribute's value.
+fn escaped(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            '\'' => escaped.push_str("&#39;"),
+            c => escaped.push(c),
+        }
+    }
+    escaped
+}
+
 /// The first page, with a nonce of its own for the style elements that the terminal makes.
 /// `ancestors`: which sites may frame it.
-fn index(ancestors: &str) -> Response {
+pub(crate) fn index(ancestors: &str, shown: Option<&Shown<'_>>) -> Response {
     let at = PAGES.binary_search_by(|page| page.path.cmp("index.html"));
     let text = at.ok().and_then(|at| std::str::from_utf8(PAGES[at].bytes).ok());
     let (Some(text), Ok(nonce)) = (text, random_name()) else {
@@ -73,7 +126,10 @@ fn index(ancestors: &str) -> Response {
          style-src-attr 'unsafe-inline'; img-src 'self'; connect-src 'self'; base-uri 'none'; \
          form-action 'none'; frame-ancestors {ancestors}"
     );
-    let mut response = text.replace(NONCE_PLACE, &nonce).into_response();
+    // First the nonce: what comes after may say the same word.
+    let text = text.replace(NONCE_PLACE, &nonce);
+    let text = shown.map_or_else(|| text.clone(), |shown| shown.put_into(&text));
+    let mut response = text.into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -97,6 +153,30 @@ fn content_type(path: &str) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_recordings_page_says_what_it_shows_as_text() {
+        let at = PAGES.binary_search_by(|page| page.path.cmp("index.html")).unwrap();
+        let page = std::str::from_utf8(PAGES[at].bytes).unwrap();
+        let shown = Shown {
+            title: "a \"lesson\"",
+            description: "</title><script>1</script>\nmore",
+            poster: "/r/x/poster.svg",
+            transcript: "root# cat <x>\n",
+        };
+        let text = shown.put_into(page);
+        let parts = [
+            "<title>a &quot;lesson&quot; · StackVM</title>",
+            "content=\"&lt;/title&gt;&lt;script&gt;1&lt;/script&gt;\" />",
+            "<pre>root# cat &lt;x&gt;\n</pre>",
+            "<img src=\"/r/x/poster.svg\"",
+        ];
+        for part in parts {
+            assert!(text.contains(part), "{part} in {text}");
+        }
+        assert_eq!(text.matches("<script>").count(), 0, "{text}");
+        assert_eq!(text.matches("name=\"description\"").count(), 1, "{text}");
+    }
 
     #[test]
     fn pages_can_be_found_and_stay_small() {

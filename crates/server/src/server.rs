@@ -237,7 +237,7 @@ impl Server {
         });
         let door = Door { port: addr.port(), pid: std::process::id(), secret: secret.hex() };
         keeper.open(&door).map_err(no_door)?;
-        let visits = tokio::spawn(visits::tend(app.clone()));
+        let visits = tokio::spawn(visits::tend(Arc::downgrade(&app)));
         Ok(Running { url, addr, app, catalog, closing, server, visits, open, _door: keeper })
     }
 }

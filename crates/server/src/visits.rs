@@ -9,8 +9,8 @@
 //! their machine has no network, a part of a core, and its process is locked in like any other's;
 //! another visitor's is to them as if it were not there.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use stackvm_catalog::ids::{Secret, SessionId, ShareId};
@@ -37,8 +37,6 @@ const WAIT_TIME: Duration = Duration::from_secs(15);
 const WAITING_MAX: usize = 1000;
 /// How often machines are looked at that may be of no more use.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
-/// A machine that was given a place is there after so long, or never.
-const MAKING_MS: u64 = 30_000;
 /// Machines that are forked at once.
 const FORKS_MAX: usize = 2;
 
@@ -50,6 +48,8 @@ pub(crate) struct Visits {
     gate: tokio::sync::Mutex<()>,
     /// The machine that holds a moment in memory, by moment.
     held: tokio::sync::Mutex<BTreeMap<String, String>>,
+    /// Machines that have a place and are not there yet.
+    making: Mutex<BTreeSet<String>>,
     /// Since when nobody has been seen at a visitor's machine.
     left: Mutex<BTreeMap<String, Instant>>,
     forks: Semaphore,
@@ -62,6 +62,19 @@ pub(crate) enum Wish {
     Any,
     /// It is to go away, and another to begin.
     Anew,
+}
+
+/// A machine that is being made, until this is dropped: also when whoever asked has left meanwhile.
+struct Making<'a> {
+    visits: &'a Visits,
+    machine: String,
+}
+
+impl Drop for Making<'_> {
+    fn drop(&mut self) {
+        let making = &self.visits.making;
+        making.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.machine);
+    }
 }
 
 struct Waiting {
@@ -77,6 +90,7 @@ impl Visits {
             queues: Mutex::default(),
             gate: tokio::sync::Mutex::default(),
             held: tokio::sync::Mutex::default(),
+            making: Mutex::default(),
             left: Mutex::default(),
             forks: Semaphore::new(FORKS_MAX),
         }
@@ -92,8 +106,12 @@ impl Visits {
         now: Instant,
     ) -> Result<Option<u32>, Problem> {
         let mut queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
+        // Of all links: nobody asks at one that has ended any more.
+        queues.retain(|_, queue| {
+            queue.retain(|it| it.session == session || now.duration_since(it.seen) < WAIT_TIME);
+            !queue.is_empty()
+        });
         let queue = queues.entry(link).or_default();
-        queue.retain(|it| it.session == session || now.duration_since(it.seen) < WAIT_TIME);
         let place = queue.iter().position(|it| it.session == session);
         if place.is_none() && queue.len() >= WAITING_MAX {
             let detail = format!("{WAITING_MAX} people wait for a machine already");
@@ -125,6 +143,16 @@ impl Visits {
         now.duration_since(since) >= self.idle
     }
 
+    fn is_being_made(&self, machine: &str) -> bool {
+        self.making.lock().unwrap_or_else(PoisonError::into_inner).contains(machine)
+    }
+
+    fn begin_making(&self, machine: &str) -> Making<'_> {
+        let machine = machine.to_owned();
+        self.making.lock().unwrap_or_else(PoisonError::into_inner).insert(machine.clone());
+        Making { visits: self, machine }
+    }
+
     fn forget(&self, machine: &str) {
         self.left.lock().unwrap_or_else(PoisonError::into_inner).remove(machine);
     }
@@ -141,30 +169,40 @@ impl App {
     ) -> Result<VisitView, Problem> {
         // Of a moment that was deleted there may be a copy in memory still.
         self.fleet.get(&link.machine).await?;
-        let grants = self.catalog.grants(session.id).await?;
-        let own = grants
-            .into_iter()
-            .find(|row| row.visit_of == Some(link.id) && over(row, unix_ms()).is_none());
-        if let Some(row) = own {
+        if let Some(row) = self.own_visit(session, link).await? {
             let is_there = self.fleet.get(&row.machine).await.is_ok();
             if is_there && wish == Wish::Any {
-                return Ok(begun(link, &row));
+                return Ok(VisitView::begun(link.id, &row.machine, row.expires_unix_ms));
+            }
+            if self.visits.is_being_made(&row.machine) {
+                return Err(twice());
             }
             self.end_visit(&row, Gone::Expired).await?;
         }
-        let row = match self.take_place(session, link, limits).await? {
-            Ok(row) => row,
-            Err(ahead) => {
-                let link = link.id.to_string();
-                return Ok(VisitView { link, machine: None, ahead, ends_unix_ms: None });
-            }
+        let (row, making) = match self.take_place(session, link, limits).await? {
+            Ok(given) => given,
+            Err(ahead) => return Ok(VisitView::waits(link.id, ahead)),
         };
-        if let Err(problem) = self.make_visit(&row, link, limits).await {
+        let made = self.make_visit(&row, link, limits).await;
+        drop(making);
+        if let Err(problem) = made {
             self.end_visit(&row, Gone::Expired).await?;
             return Err(problem);
         }
         self.audit(session, "visit.begin", &row.machine, format!("by {}", link.id)).await?;
-        Ok(begun(link, &row))
+        Ok(VisitView::begun(link.id, &row.machine, row.expires_unix_ms))
+    }
+
+    /// The machine that a session has through a link.
+    async fn own_visit(
+        &self,
+        session: &SessionRow,
+        link: &ShareRow,
+    ) -> Result<Option<ShareRow>, Problem> {
+        let grants = self.catalog.grants(session.id).await?;
+        let is_own =
+            |row: &ShareRow| row.visit_of == Some(link.id) && over(row, unix_ms()).is_none();
+        Ok(grants.into_iter().find(is_own))
     }
 
     /// Gives a visitor a place, and in it a machine that is not there yet; else how many are before
@@ -174,8 +212,12 @@ impl App {
         session: &SessionRow,
         link: &ShareRow,
         limits: VisitLimits,
-    ) -> Result<Result<ShareRow, u32>, Problem> {
+    ) -> Result<Result<(ShareRow, Making<'_>), u32>, Problem> {
         let _gate = self.visits.gate.lock().await;
+        // Of two requests of one browser one is first; a hostile one takes no second place.
+        if self.own_visit(session, link).await?.is_some() {
+            return Err(twice());
+        }
         let now = unix_ms();
         let taken = self.catalog.visits().await?;
         let is_taken = |row: &&ShareRow| row.visit_of == Some(link.id) && over(row, now).is_none();
@@ -184,6 +226,7 @@ impl App {
         if let Some(ahead) = self.visits.wait(link.id, session.id, free, Instant::now())? {
             return Ok(Err(ahead));
         }
+        self.limits.visit(session.id)?;
         let machine = self.fleet.name_for_visit().await?;
         // Links, notes and chat of another one of its name that is gone for good.
         self.catalog.forget_machine(&machine).await?;
@@ -202,10 +245,12 @@ impl App {
             opened: 1,
             visits: None,
             visit_of: Some(link.id),
+            published: None,
         };
+        let making = self.visits.begin_making(&row.machine);
         self.catalog.add_share(&row).await?;
         self.catalog.grant(session.id, row.id).await?;
-        Ok(Ok(row))
+        Ok(Ok((row, making)))
     }
 
     async fn make_visit(
@@ -233,9 +278,9 @@ impl App {
         Ok(())
     }
 
-    /// Ends a visitor's machine, and tells whoever is at it why.
+    /// Ends a visitor's machine, and tells whoever is at it why. Their link is forgotten last, so
+    /// that a machine that could not be ended is tried again.
     async fn end_visit(&self, row: &ShareRow, why: Gone) -> Result<(), Problem> {
-        self.catalog.revoke_share(row.id, unix_ms()).await?;
         self.rooms.cut(&Cut::Machine(row.machine.clone(), why));
         self.fleet.end_visit(&row.machine).await?;
         self.catalog.forget_machine(&row.machine).await?;
@@ -244,9 +289,11 @@ impl App {
         Ok(())
     }
 
-    /// Ends the machines of visitors that are of no more use.
+    /// Ends the machines of visitors that are of no more use. One that cannot be ended does not
+    /// keep the others; the first error is returned.
     pub(crate) async fn sweep_visits(&self) -> Result<(), Problem> {
         let mut links: BTreeMap<ShareId, Option<ShareRow>> = BTreeMap::new();
+        let mut done = Ok(());
         for row in self.catalog.visits().await? {
             let Some(id) = row.visit_of else { continue };
             if let std::collections::btree_map::Entry::Vacant(entry) = links.entry(id) {
@@ -254,15 +301,19 @@ impl App {
             }
             let link = links.get(&id).and_then(Option::as_ref);
             if let Some(why) = self.end_of(&row, link).await {
-                self.end_visit(&row, why).await?;
+                done = done.and(self.end_visit(&row, why).await);
             }
         }
-        self.let_go_of_moments().await
+        done.and(self.let_go_of_moments().await)
     }
 
     /// Why a visitor's machine is to end now.
     async fn end_of(&self, row: &ShareRow, link: Option<&ShareRow>) -> Option<Gone> {
         let now = unix_ms();
+        if self.visits.is_being_made(&row.machine) {
+            // What is ended before it is there would be there afterwards.
+            return None;
+        }
         let Some(link) = link else { return Some(Gone::Revoked) };
         if let Some(why) = over(link, now).or_else(|| over(row, now)) {
             return Some(why);
@@ -271,9 +322,7 @@ impl App {
             // The moment was deleted.
             return Some(Gone::Revoked);
         }
-        if now.saturating_sub(row.created_unix_ms) > MAKING_MS
-            && self.fleet.get(&row.machine).await.is_err()
-        {
+        if self.fleet.get(&row.machine).await.is_err() {
             // It has switched itself off.
             return Some(Gone::Expired);
         }
@@ -301,24 +350,22 @@ impl App {
         Ok(())
     }
 
-    /// With the server: nobody can reach them any more.
+    /// With the server: nobody can reach them any more. One that cannot be ended does not keep the
+    /// others; the first error is returned.
     pub(crate) async fn end_visits(&self) -> Result<(), Problem> {
+        let mut done = Ok(());
         for row in self.catalog.visits().await? {
-            self.end_visit(&row, Gone::Closing).await?;
+            done = done.and(self.end_visit(&row, Gone::Closing).await);
         }
         for (_, name) in std::mem::take(&mut *self.visits.held.lock().await) {
-            self.fleet.end_visit(&name).await?;
+            done = done.and(self.fleet.end_visit(&name).await);
         }
-        Ok(())
+        done
     }
 }
 
 /// Looks after visitors' machines for as long as the server is there.
-pub(crate) async fn tend(app: Arc<App>) {
-    let app = {
-        let strong = app;
-        Arc::downgrade(&strong)
-    };
+pub(crate) async fn tend(app: Weak<App>) {
     loop {
         tokio::time::sleep(SWEEP_INTERVAL).await;
         let Some(app) = app.upgrade() else { return };
@@ -327,13 +374,9 @@ pub(crate) async fn tend(app: Arc<App>) {
     }
 }
 
-fn begun(link: &ShareRow, row: &ShareRow) -> VisitView {
-    VisitView {
-        link: link.id.to_string(),
-        machine: Some(row.machine.clone()),
-        ahead: 0,
-        ends_unix_ms: row.expires_unix_ms,
-    }
+fn twice() -> Problem {
+    let detail = "a machine is being made for this browser already";
+    Problem::new(Kind::Conflict, detail, "Ask again in a second.")
 }
 
 #[cfg(test)]

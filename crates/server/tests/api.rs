@@ -43,7 +43,7 @@ use stackvm_host::sandbox::Sandbox;
 /// A test gets a server with an empty data directory.
 type Test = fn(Site);
 
-const TESTS: [(&str, Test); 48] = [
+const TESTS: [(&str, Test); 50] = [
     ("wrong_input_is_named", input::wrong_input_is_named),
     ("no_field_is_taken_on_trust", fields::no_field_is_taken_on_trust),
     ("a_full_disk_is_said_and_cured", full::a_full_disk_is_said_and_cured),
@@ -78,6 +78,8 @@ const TESTS: [(&str, Test); 48] = [
     ("a_machine_is_switched", machines::switched),
     ("instants_have_names_and_futures", machines::instants_have_names_and_futures),
     ("the_past_is_shown_to_those_who_may_see_it", past::it_is_shown_to_those_who_may_see_it),
+    ("a_recording_is_a_part_of_the_past", past::a_recording_is_a_part_of_the_past),
+    ("a_recording_is_published_and_taken_back", past::a_recording_is_published_and_taken_back),
     ("what_people_did_is_told", past::what_people_did_is_told),
     ("any_instant_has_futures", past::any_instant_has_futures),
     ("a_moment_is_kept_as_it_is", past::a_moment_is_kept_as_it_is),

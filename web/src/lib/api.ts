@@ -16,8 +16,11 @@ export type MachineView = {
   detail: string;
   action: string;
   kept: boolean;
-  /** A moment: it stays as it was at an instant of another machine, and never runs. */
+  /** It never runs: a moment, which stays as it was at an instant of another machine, or a
+   * recording. */
   frozen: boolean;
+  /** Of another machine, from one instant until another. */
+  recording: boolean;
   created_unix_ms: number;
   notes: string;
   tags: string[];
@@ -101,8 +104,36 @@ export type NewShare = {
   visits?: VisitLimits;
 };
 export type CreatedShare = { share: ShareView; url: string; embed_url: string; path: string };
+/** What is published needs no secret. */
 export type OpenSession =
-  { token: string } | { share: string; secret: string; password?: string; bearer?: boolean };
+  { token: string } | { share: string; secret?: string; password?: string; bearer?: boolean };
+export type Visibility = "unlisted" | "public";
+export type NewPublication = {
+  title: string;
+  description: string;
+  tags: string[];
+  visibility: Visibility;
+  role: Role;
+};
+export type PublicationView = NewPublication & {
+  id: string;
+  created_unix_ms: number;
+  opened: number;
+  url: string;
+  poster_url: string;
+  embed_url: string;
+  markdown: string;
+};
+export type Published = { publication: PublicationView | null };
+/** How often a text is where. */
+export type FoundIn = { typed: number; shown: number; memory: number; disk: number };
+export type OutgoingView = {
+  typed_bytes: number;
+  typists: string[];
+  memory_bytes: number;
+  disk_bytes: number;
+  found: FoundIn | null;
+};
 export type SharedMachine = { id: string; name: string; role: Role };
 export type SessionView = {
   owner: boolean;

@@ -68,3 +68,13 @@ export function timeOfDay(unixMs: number): string {
 export function plural(value: number, one: string, many = `${one}s`): string {
   return `${value} ${value === 1 ? one : many}`;
 }
+
+/** What somebody calls a machine, as machines can be called: "First steps!" is "first-steps". */
+export function plainName(text: string): string {
+  const plain = text.normalize("NFD").toLowerCase().replace(/[\u0300-\u036f]/g, "");
+  return plain
+    .replace(/[^a-z0-9_]+/g, "-")
+    .replace(/^[-_]+/, "")
+    .slice(0, 63)
+    .replace(/-+$/, "");
+}

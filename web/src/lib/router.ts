@@ -5,6 +5,8 @@ export type Place =
   | { page: "machine"; id: string; console: number | null }
   | { page: "share"; share: string; secret: string }
   | { page: "embed"; share: string; secret: string }
+  | { page: "recording"; share: string }
+  | { page: "recordings" }
   | { page: "nowhere" };
 
 /** What the server gives as names of machines and links. */
@@ -14,6 +16,7 @@ const CONSOLES_MAX = 255;
 export function placeOf(address: URL): Place {
   const [first, id, ...rest] = address.pathname.split("/").slice(1);
   if (first === "" && id === undefined) return { page: "home" };
+  if (first === "r" && (id === undefined || id === "")) return { page: "recordings" };
   if (id === undefined || !ID.test(id) || rest.some((part) => part !== "")) {
     return { page: "nowhere" };
   }
@@ -23,6 +26,8 @@ export function placeOf(address: URL): Place {
       return { page: "machine", id, console: consoleOf(address) };
     case "s":
       return { page: "share", share: id, secret };
+    case "r":
+      return { page: "recording", share: id };
     case "embed":
       return { page: "embed", share: id, secret };
     default:
@@ -30,13 +35,13 @@ export function placeOf(address: URL): Place {
   }
 }
 
-export function machinePath(
-  id: string,
-  console: number | null = null,
-  seconds: string | null = null,
-): string {
-  if (seconds !== null) return `/m/${id}?t=${seconds}`;
+export function machinePath(id: string, console: number | null = null): string {
   return console === null ? `/m/${id}` : `/m/${id}?console=${console}`;
+}
+
+/** The address of an instant of what `path` shows; null is live. */
+export function instantPath(path: string, ns: number | null): string {
+  return ns === null ? path : `${path}?t=${Math.floor(ns) / 1e9}`;
 }
 
 /** The instant that an address of a machine leads to (`?t=83.5`), in nanoseconds. */

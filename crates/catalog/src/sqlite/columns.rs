@@ -33,6 +33,7 @@ pub(super) fn machine(row: &SqliteRow) -> Result<MachineRow, sqlx::Error> {
 pub(super) fn share(row: &SqliteRow) -> Result<ShareRow, sqlx::Error> {
     let visits: Option<String> = row.try_get("visits")?;
     let visit_of: Option<String> = row.try_get("visit_of")?;
+    let published: Option<String> = row.try_get("published")?;
     Ok(ShareRow {
         id: parsed(row, "id")?,
         owner: parsed(row, "owner")?,
@@ -48,6 +49,7 @@ pub(super) fn share(row: &SqliteRow) -> Result<ShareRow, sqlx::Error> {
         opened: number(row, "opened")?,
         visits: visits.map(|json| serde_json::from_str(&json).map_err(bad)).transpose()?,
         visit_of: visit_of.map(|id| id.parse().map_err(bad)).transpose()?,
+        published: published.map(|json| serde_json::from_str(&json).map_err(bad)).transpose()?,
     })
 }
 

@@ -3,10 +3,11 @@
 use sqlx::{Row, Sqlite, Transaction};
 
 /// What each version adds to the one before it, from version 1 on.
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 4] = [
     include_str!("../../migrations/1.sql"),
     include_str!("../../migrations/2.sql"),
     include_str!("../../migrations/3.sql"),
+    include_str!("../../migrations/4.sql"),
 ];
 
 /// The version that this program writes.

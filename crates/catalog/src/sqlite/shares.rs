@@ -3,7 +3,7 @@
 use sqlx::{Row, Sqlite, Transaction};
 
 use super::columns::{hex, signed};
-use crate::rows::{ShareRow, limits};
+use crate::rows::{Publication, ShareRow, limits};
 
 /// How many links of an owner are good when a new one is made.
 pub(super) async fn good(
@@ -39,16 +39,25 @@ pub(super) async fn trim(
     .map(drop)
 }
 
+/// How a recording is published, as it is written.
+pub(super) fn published(how: &Publication) -> Result<String, sqlx::Error> {
+    serde_json::to_string(how).map_err(json)
+}
+
+fn json(error: serde_json::Error) -> sqlx::Error {
+    sqlx::Error::Encode(error.into())
+}
+
 pub(super) async fn insert(
     transaction: &mut Transaction<'_, Sqlite>,
     share: &ShareRow,
 ) -> Result<(), sqlx::Error> {
-    let json = |error: serde_json::Error| sqlx::Error::Encode(error.into());
     let visits = share.visits.map(|visits| serde_json::to_string(&visits).map_err(json));
     sqlx::query(
         "INSERT INTO shares (id, owner, machine, role, label, secret, password, past_from_ns,
-             created_unix_ms, expires_unix_ms, revoked_unix_ms, opened, visits, visit_of)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
+             created_unix_ms, expires_unix_ms, revoked_unix_ms, opened, visits, visit_of,
+             published)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
     )
     .bind(share.id.to_string())
     .bind(share.owner.to_string())
@@ -64,6 +73,7 @@ pub(super) async fn insert(
     .bind(signed(share.opened))
     .bind(visits.transpose()?)
     .bind(share.visit_of.map(|link| link.to_string()))
+    .bind(share.published.as_ref().map(published).transpose()?)
     .execute(&mut **transaction)
     .await
     .map(drop)

@@ -4,7 +4,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
 use super::*;
 use crate::ids::Secret;
-use crate::rows::VisitLimits;
+use crate::rows::{Publication, VisitLimits};
 
 async fn catalog() -> (tempfile::TempDir, SqliteCatalog) {
     let folder = tempfile::tempdir().unwrap();
@@ -39,6 +39,7 @@ fn share(catalog: &SqliteCatalog, machine: &str, created_unix_ms: u64) -> ShareR
         opened: 0,
         visits: None,
         visit_of: None,
+        published: None,
     }
 }
 
@@ -102,7 +103,31 @@ async fn visitors_are_known_by_the_link_they_came_by() {
     assert_eq!(catalog.share(link.id).await.unwrap(), Some(link));
     assert_eq!(catalog.visits().await.unwrap(), [second.clone(), first.clone()]);
     catalog.revoke_share(second.id, 5).await.unwrap();
+    let revoked = ShareRow { revoked_unix_ms: Some(5), ..second };
+    assert_eq!(catalog.visits().await.unwrap(), [revoked, first.clone()], "its machine is there");
+    catalog.forget_machine("bob").await.unwrap();
     assert_eq!(catalog.visits().await.unwrap(), [first]);
+}
+
+#[tokio::test]
+async fn what_is_published_is_listed_until_it_is_revoked() {
+    let (_folder, catalog) = catalog().await;
+    let how = Publication {
+        title: "A lesson".to_owned(),
+        description: "'quoted'; -- and more".to_owned(),
+        tags: vec!["nginx".to_owned()],
+        listed: false,
+    };
+    let link = ShareRow { published: Some(how.clone()), ..share(&catalog, "lesson", 1) };
+    catalog.add_share(&link).await.unwrap();
+    catalog.add_share(&share(&catalog, "other", 2)).await.unwrap();
+    assert_eq!(catalog.published().await.unwrap(), std::slice::from_ref(&link));
+    let changed = Publication { listed: true, ..how };
+    catalog.publish(link.id, "driver", &changed).await.unwrap();
+    let link = ShareRow { role: "driver".to_owned(), published: Some(changed), ..link };
+    assert_eq!(catalog.share(link.id).await.unwrap(), Some(link.clone()));
+    catalog.revoke_share(link.id, 5).await.unwrap();
+    assert_eq!(catalog.published().await.unwrap(), []);
 }
 
 #[tokio::test]
@@ -130,7 +155,7 @@ async fn a_newer_one_and_a_broken_one_are_left_alone() {
         .unwrap();
     catalog.close().await;
     let error = SqliteCatalog::open(&path).await.err().unwrap();
-    assert!(matches!(error, CatalogError::Newer { found: 99, known: 3, .. }), "{error}");
+    assert!(matches!(error, CatalogError::Newer { found: 99, known: 4, .. }), "{error}");
 
     let broken = folder.path().join("broken.db");
     let text = "this is no database, and long enough to be seen as something ".repeat(20);

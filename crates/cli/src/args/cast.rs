@@ -76,6 +76,8 @@ pub(crate) enum ExportFormat {
     Text,
     /// A shell script that types what was typed, at the same pace
     Script,
+    /// A picture that moves, of at most 60 kB, for a README
+    Svg,
 }
 
 #[derive(Args)]
@@ -84,6 +86,7 @@ Examples:
   stackvm cast export demo.vmcast -o demo.cast                for asciinema
   stackvm cast export demo.vmcast --format text -o -          what was printed
   stackvm cast export demo.vmcast --format script -o demo.sh  what was typed
+  stackvm cast export demo.vmcast --format svg -o demo.svg    a picture that moves
   sh demo.sh | stackvm run tiny                               types it again
 
 An export is the picture: who plays it cannot break in.")]

@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use stackvm_timeline::timeline::OpenError;
+use stackvm_timeline::vmcast::WriteError;
 use thiserror::Error;
 
 use super::{MACHINES_MAX, NAME_BYTES_MAX};
@@ -61,6 +62,9 @@ pub enum MachinesError {
     /// Its journal cannot be read.
     #[error(transparent)]
     Journal(#[from] OpenError),
+    /// Its recording cannot be written to a file.
+    #[error("the recording cannot be written to a file")]
+    Export(#[from] WriteError),
     /// It has not been there at that instant.
     #[error("machine {id:?} has not been at {at}: its journal is from {begin} to {end}")]
     Never {

@@ -103,9 +103,15 @@ pub struct Printed {
 impl MachineSpec {
     /// The machine that this one was, and until when, if its past begins in another's.
     pub fn branch_of(&self) -> Option<(String, Instant)> {
-        let StartFrom::Moment { journal, at_ticks } = &self.start else { return None };
+        let StartFrom::Moment { journal, at_ticks, .. } = &self.start else { return None };
         let id = journal.parent()?.file_name()?.to_str()?;
         Some((id.to_owned(), Instant::from_ticks(*at_ticks)))
+    }
+
+    /// Whether it is a recording: it never runs, and has a past.
+    pub fn is_recording(&self) -> bool {
+        let has_past = matches!(&self.start, StartFrom::Moment { until_ticks: Some(_), .. });
+        self.lifetime == Lifetime::Frozen && has_past
     }
 }
 
@@ -283,14 +289,41 @@ impl Machines {
             record: None,
             seed: None,
             rtc_ns: None,
-            start: StartFrom::Moment { journal, at_ticks: at.ticks() },
+            start: StartFrom::Moment { journal, at_ticks: at.ticks(), until_ticks: None },
             created_unix_s: fresh.created_unix_s,
             ..self.spec(id)?
         })
     }
 
-    /// Makes a machine of [`Machines::branch_spec`]'s that stays as it was at that instant: what
-    /// is needed of the other's journal is in its own, so the other may be removed.
+    /// What a machine called `name` is that is a recording of another from one instant until
+    /// another; [`Machines::freeze`] makes it. What was printed in the moment in which it begins is
+    /// on its first picture.
+    ///
+    /// # Errors
+    /// As [`Machines::branch_spec`].
+    pub fn recording_spec(
+        &self,
+        id: &str,
+        from: Instant,
+        until: Instant,
+        name: &str,
+    ) -> Result<MachineSpec, MachinesError> {
+        let timeline = Timeline::open(&self.journal(id)?)?;
+        let begin = timeline.slice_end(from)?;
+        let mut spec = self.branch_spec(id, begin, name)?;
+        let end = timeline.branch(BranchId::TRUNK).end;
+        if until < begin || until > end {
+            return Err(MachinesError::Never { id: id.to_owned(), at: until, begin, end });
+        }
+        if let StartFrom::Moment { until_ticks, .. } = &mut spec.start {
+            *until_ticks = Some(until.ticks());
+        }
+        Ok(spec)
+    }
+
+    /// Makes a machine of [`Machines::branch_spec`]'s that stays as it was at that instant, or of
+    /// [`Machines::recording_spec`]'s: what is needed of the other's journal is in its own, so the
+    /// other may be removed.
     ///
     /// # Errors
     /// As [`Machines::create`].
@@ -353,7 +386,7 @@ impl Machines {
         self.fork(held, &spec, ForkKind::Fresh).map(drop)
     }
 
-    fn journal(&self, id: &str) -> Result<std::path::PathBuf, MachinesError> {
+    pub(super) fn journal(&self, id: &str) -> Result<std::path::PathBuf, MachinesError> {
         let journal = self.existing_folder(id)?.join(JOURNAL_FOLDER);
         match journal.is_dir() {
             true => Ok(journal),

@@ -72,6 +72,10 @@ pub enum StartFrom {
         journal: PathBuf,
         /// The instant, in ticks.
         at_ticks: u64,
+        /// It has the other's past from there until an instant, in ticks; one that never runs is
+        /// then a recording.
+        #[serde(default)]
+        until_ticks: Option<u64>,
     },
 }
 

@@ -42,7 +42,7 @@ pub(super) fn make(folder: &Path, spec: &MachineSpec, data: &Path) -> Result<Mad
     let (mut from_prompt, mut left_past) = (None, None);
     let mut made = match (kept, &spec.source) {
         (Some(journal), _) => go_on(journal, spec, data, left(folder))?,
-        (None, _) if let StartFrom::Moment { journal, at_ticks } = &spec.start => {
+        (None, _) if let StartFrom::Moment { journal, at_ticks, .. } = &spec.start => {
             let (made, replay) = from_moment(journal, Instant::from_ticks(*at_ticks), spec, data)?;
             left_past = Some(replay);
             made
@@ -74,7 +74,13 @@ pub(super) fn make(folder: &Path, spec: &MachineSpec, data: &Path) -> Result<Mad
     match from_prompt {
         None => {
             match left_past {
-                Some(past) => record_beside(past, &mut made.lab, spec, data, began)?,
+                Some(mut past) => match &spec.start {
+                    StartFrom::Moment { until_ticks: Some(until), .. } => {
+                        let until = Instant::from_ticks(*until);
+                        take_past(&mut past, until, &made.lab, spec, data, began)?;
+                    }
+                    _ => record_beside(past, &mut made.lab, spec, data, began)?,
+                },
                 None => record(&mut made.lab, spec, data, began)?,
             }
             // What is frozen stays what it was.
@@ -230,6 +236,20 @@ fn record_beside(
         }
     }
     Ok(())
+}
+
+/// Makes journals of these folders that have what happened from where a replay of another's past is
+/// until an instant. The machine itself is not recorded: it never runs.
+fn take_past(
+    past: &mut Replay,
+    until: Instant,
+    lab: &Lab,
+    spec: &MachineSpec,
+    data: &Path,
+    mut journals: impl Iterator<Item = PathBuf>,
+) -> Result<(), StartError> {
+    let header = header(spec, data, lab.config())?;
+    journals.try_for_each(|folder| Ok(Journal::cut(&folder, &header, past, until, &owner(spec))?))
 }
 
 /// How a recording's owner is called when somebody else wants to write it.

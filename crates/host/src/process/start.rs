@@ -9,7 +9,7 @@ use std::time::Instant as WallInstant;
 
 use signal_hook::SigId;
 use signal_hook::consts::signal::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
-use stackvm_timeline::journal::JournalError;
+use stackvm_timeline::journal::{CutError, JournalError};
 use thiserror::Error;
 
 use super::code_use::CodeUse;
@@ -45,6 +45,8 @@ pub(super) enum StartError {
     Header(#[from] HeaderError),
     #[error("the machine's recording cannot be used")]
     Recording(#[from] JournalError),
+    #[error("the other machine's past cannot be taken over")]
+    Past(#[from] CutError),
     #[error("the recording {} cannot be used: {problem}", path.display())]
     Journal { path: PathBuf, problem: String },
     #[error(

@@ -96,6 +96,7 @@ fn share(role: &str, past: Option<u64>, expires: Option<u64>, revoked: Option<u6
         opened: 0,
         visits: None,
         visit_of: None,
+        published: None,
     }
 }
 

@@ -191,7 +191,11 @@ fn check(body: &ChangeMachine) -> Result<(), Problem> {
     if let Some(notes) = &body.notes {
         check_text("notes", notes, NOTES_BYTES_MAX)?;
     }
-    let Some(tags) = &body.tags else { return Ok(()) };
+    body.tags.as_deref().map_or(Ok(()), check_tags)
+}
+
+/// Words, and not too many.
+pub(super) fn check_tags(tags: &[String]) -> Result<(), Problem> {
     if tags.len() > TAGS_MAX {
         return Err(Problem::field("tags", format!("there are at most {TAGS_MAX}")));
     }

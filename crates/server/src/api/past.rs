@@ -253,10 +253,10 @@ impl App {
 }
 
 /// None beyond what a machine's clock can count.
-fn instant(ns: u64) -> Option<Instant> {
+pub(super) fn instant(ns: u64) -> Option<Instant> {
     ns.checked_mul(stackvm_machine::instant::TICKS_PER_NS).map(Instant::from_ticks)
 }
 
-fn not_an_instant(field: &str) -> Problem {
+pub(super) fn not_an_instant(field: &str) -> Problem {
     Problem::field(field, "it is an instant of the machine in nanoseconds")
 }

@@ -58,9 +58,11 @@ pub(crate) async fn open(
         } => by.token(&token).await,
         OpenSession { token: Some(_), .. } => Err(Problem::field("token", "a token stands alone")),
         OpenSession { share: None, .. } => Err(Problem::field("share", "it is missing")),
-        OpenSession { secret: None, .. } => Err(Problem::field("secret", "it is missing")),
-        OpenSession { share: Some(share), secret: Some(secret), password, bearer, .. } => {
-            let share = by.share(&share, &secret, password).await?;
+        OpenSession { share: Some(share), secret, password, bearer, .. } => {
+            let share = match secret {
+                Some(secret) => by.share(&share, &secret, password).await?,
+                None => by.published(&share).await?,
+            };
             if bearer { by.bearer(&share).await } else { by.cookie(&share).await }
         }
     }
@@ -179,6 +181,15 @@ impl By<'_> {
             return Err(Problem::new(Kind::WrongPassword, detail, "Try again.").about("password"));
         }
         Ok(share)
+    }
+
+    /// The published recording of this name: that needs no secret.
+    async fn published(&self, id: &str) -> Result<ShareRow, Problem> {
+        match self.app.published(id).await? {
+            Some(row) => Ok(row),
+            // Of a link that is not published nobody learns that it is there.
+            None => Err(Problem::field("secret", "it is missing")),
+        }
     }
 
     /// In a frame on another site, for which a browser keeps no cookies: a session of its own, which

@@ -94,6 +94,8 @@ impl App {
             return Err(Problem::field("visits", detail));
         }
         let past_from_ns = match past {
+            // A recording is all past, and was cut as it is to be seen.
+            _ if listed.spec.is_recording() => None,
             Past::All => None,
             Past::FromNow => Some(now(self, &listed).await?),
         };
@@ -117,6 +119,7 @@ impl App {
             opened: 0,
             visits: visits.map(VisitLimits::from),
             visit_of: None,
+            published: None,
         };
         self.catalog.add_share(&share).await?;
         let detail = format!("{} of {id}", role.name());
@@ -153,6 +156,7 @@ impl App {
             opened: 1,
             visits: None,
             visit_of: None,
+            published: None,
         };
         self.catalog.add_share(&share).await?;
         self.catalog.grant(session.id, share.id).await?;

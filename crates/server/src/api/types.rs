@@ -10,11 +10,15 @@ use crate::protocol::MachineState;
 use crate::rights::{Right, Role};
 
 mod past;
+mod publications;
 mod shares;
 
 pub use past::{
-    BinView, BranchOf, EventKind, EventView, FoundView, NewBranch, NewMoment, NewReport,
-    PictureView, ReportView, TimelineView,
+    BinView, BranchOf, EventKind, EventView, FoundView, NewBranch, NewMoment, NewRecording,
+    NewReport, PictureView, ReportView, TimelineView,
+};
+pub use publications::{
+    FoundIn, NewPublication, OutgoingView, PublicationView, Published, Visibility,
 };
 pub use shares::{CreatedShare, NewShare, NewVisit, Past, ShareView, VisitLimitsView, VisitView};
 
@@ -48,8 +52,11 @@ pub struct MachineView {
     pub action: String,
     /// Whether it stays when it stops.
     pub kept: bool,
-    /// Whether it is a moment: it stays as it was at an instant of another machine, and never runs.
+    /// Whether it never runs: it is a moment, which stays as it was at an instant of another machine,
+    /// or a recording.
     pub frozen: bool,
+    /// Whether it is a recording of another machine, from one instant until another.
+    pub recording: bool,
     /// When it was made.
     pub created_unix_ms: u64,
     /// Text of its owner.
@@ -191,7 +198,7 @@ pub struct OpenSession {
     pub token: Option<String>,
     /// A guest's: the link's public half.
     pub share: Option<String>,
-    /// Its secret half.
+    /// Its secret half; a published recording needs none.
     pub secret: Option<String>,
     /// If it needs one.
     pub password: Option<String>,

@@ -66,6 +66,7 @@ impl App {
             action,
             kept: spec.lifetime.is_kept(),
             frozen: spec.lifetime == Lifetime::Frozen,
+            recording: spec.is_recording(),
             created_unix_ms: made_unix_ms(listed),
             notes: if is_owners { row.notes.clone() } else { String::new() },
             tags: if is_owners { row.tags.clone() } else { Vec::new() },
@@ -74,12 +75,9 @@ impl App {
             role: grant.role,
             rights: grant.role.rights(),
             people: self.rooms.people(&spec.name),
-            visit: grant.visit_of.map(|link| VisitView {
-                link: link.to_string(),
-                machine: Some(spec.name.clone()),
-                ahead: 0,
-                ends_unix_ms: grant.expires_unix_ms,
-            }),
+            visit: grant
+                .visit_of
+                .map(|link| VisitView::begun(link, &spec.name, grant.expires_unix_ms)),
             branch_of: spec
                 .branch_of()
                 .filter(|_| is_owners)

@@ -7,16 +7,22 @@
 use std::time::{Duration, Instant as WallInstant};
 
 use stackvm_host::machines::{
-    Deed, Happened, Lifetime, Listed, Machines, Marker, Picture, Printed, Status, StopHow,
+    Deed, Happened, Lifetime, Listed, MachineSpec, Machines, Marker, Outgoing, Picture, Printed,
+    Status, StopHow,
 };
 use stackvm_host::protocol::{Command, RecordingAction};
 use stackvm_machine::{ConsoleId, Instant};
 
 use super::{Fleet, MachinesError, Reserved};
+use crate::access::random_name;
 use crate::problem::Problem;
 
 /// Readers of recordings at once.
 pub(super) const READERS_MAX: usize = 2;
+/// Pictures of recordings that are kept in memory.
+const POSTERS_MAX: usize = 64;
+/// Longest text of what a recording's terminals showed.
+const TRANSCRIPT_BYTES_MAX: usize = 128 << 10;
 /// What a machine showed is written at most so often.
 const WRITTEN_EVERY: Duration = Duration::from_millis(250);
 
@@ -123,6 +129,77 @@ impl Fleet {
         let spec = reserved.spec().clone();
         self.blocking(move |machines| machines.freeze(&spec)).await?;
         Ok(reserved.spec().name.clone())
+    }
+
+    /// Keeps what a machine did from one instant until another as a recording, under a name.
+    pub(crate) async fn record(
+        &self,
+        id: &str,
+        from: Instant,
+        until: Instant,
+        label: Option<String>,
+    ) -> Result<String, Problem> {
+        self.check_room(None).await?;
+        let name = self.free_folder(label.as_deref()).await?;
+        let label = label.filter(|label| *label != name);
+        let spec = self
+            .with(id, move |machines, id| {
+                machines.write_shown(id)?;
+                let spec = machines.recording_spec(id, from, until, &name)?;
+                Ok(MachineSpec { label, ..spec })
+            })
+            .await?;
+        let reserved = self.hold(spec)?;
+        let spec = reserved.spec().clone();
+        self.blocking(move |machines| machines.freeze(&spec)).await?;
+        Ok(reserved.spec().name.clone())
+    }
+
+    /// What goes out with a machine's recording, and where in it a text is.
+    pub(crate) async fn outgoing(
+        &self,
+        id: &str,
+        text: Option<String>,
+    ) -> Result<Outgoing, Problem> {
+        self.read_past(id, move |machines, id| machines.outgoing(id, text.as_deref())).await
+    }
+
+    /// A machine's recording as a file that nobody else sees, at its beginning.
+    pub(crate) async fn export(&self, id: &str) -> Result<std::fs::File, Problem> {
+        self.check_room(None).await?;
+        let name = random_name().map_err(|error| Problem::unavailable(&error))?;
+        let aside = self.data_dir.join(format!("export-{name}.vmcast"));
+        self.read_past(id, move |machines, id| {
+            let opened = machines.export(id, &aside).and_then(|()| {
+                let failed = |error| MachinesError::Io { what: "open", path: aside.clone(), error };
+                std::fs::File::open(&aside).map_err(failed)
+            });
+            // Whoever has it open reads it; nobody else finds it.
+            let _ = std::fs::remove_file(&aside);
+            opened
+        })
+        .await
+    }
+
+    /// What a recording's terminals showed, as text.
+    pub(crate) async fn transcript(&self, id: &str) -> Result<String, Problem> {
+        self.read_past(id, |machines, id| machines.transcript(id, TRANSCRIPT_BYTES_MAX)).await
+    }
+
+    /// A recording as a picture that moves, called `title`: drawn once.
+    pub(crate) async fn poster(&self, id: &str, title: String) -> Result<String, Problem> {
+        let made = self.get(id).await?.spec.created_unix_s;
+        let key = (id.to_owned(), made, title.clone());
+        if let Some(svg) = self.lock().posters.get(&key) {
+            return Ok(svg.clone());
+        }
+        let svg = self.read_past(id, move |machines, id| machines.poster(id, &title)).await?;
+        let mut inner = self.lock();
+        if inner.posters.len() >= POSTERS_MAX {
+            inner.posters.clear();
+        }
+        inner.posters.insert(key, svg.clone());
+        Ok(svg)
     }
 
     /// How many machines go on from one.

@@ -110,6 +110,25 @@ pub(crate) fn wrong_input_is_named(site: Site) {
     check("POST", "/api/machines/web/moments", json!({"at_ns": u64::MAX}), 422, Some("at_ns"));
     check("POST", "/api/machines/web/moments", json!({"at": 7}), 422, Some("at"));
     check("POST", "/api/machines/web/moments", json!({}), 409, None);
+    let recordings = "/api/machines/web/recordings";
+    check("POST", recordings, json!({"from_ns": 0}), 422, Some("until_ns"));
+    let until = |until_ns: u64| json!({"from_ns": 7, "until_ns": until_ns});
+    check("POST", recordings, until(u64::MAX), 422, Some("until_ns"));
+    check("POST", recordings, until(7), 422, Some("until_ns"));
+    check("POST", recordings, until(8), 409, None);
+    let publication = "/api/machines/web/publication";
+    let publish = |title: &str, tags: &[&str]| json!({"title": title, "tags": tags, "visibility": "public", "role": "viewer"});
+    check("POST", publication, json!({"title": "x"}), 422, Some("visibility"));
+    check("POST", publication, publish("", &[]), 422, Some("title"));
+    check("POST", publication, publish("a\nb", &[]), 422, Some("title"));
+    check("POST", publication, publish("a", &["a b"]), 422, Some("tags"));
+    // Only what was cut out for it.
+    check("POST", publication, publish("a", &[]), 409, None);
+    check("GET", "/api/machines/web/outgoing?q=", json!({}), 422, Some("q"));
+    check("GET", "/api/machines/web/outgoing?p=", json!({}), 422, Some("p"));
+    check("GET", "/api/machines/web/recording", json!({}), 409, None);
+    check("GET", "/api/publications/nothing", json!({}), 404, None);
+    check("GET", "/api/publications/0123456789abcdef", json!({}), 404, None);
     check("POST", "/api/machines/web/reports", json!({"role": "king"}), 422, Some("role"));
     check("POST", "/api/machines/nobody/restore", json!({}), 404, None);
     check("POST", "/api/machines/web/restore", json!({}), 404, None);
@@ -294,5 +313,5 @@ pub(crate) fn the_description_is_true(site: Site) {
             assert!(is_named, "{method} {path}: {}", answer.status);
         }
     }
-    assert_eq!(count, 40, "a new route is described and counted here");
+    assert_eq!(count, 48, "a new route is described and counted here");
 }

@@ -181,6 +181,161 @@ pub(crate) fn a_moment_is_kept_as_it_is(site: Site) {
     assert_eq!(site.owner.delete(&path).status, 204);
 }
 
+/// A recording has what happened from one instant until another, and nothing of what was before.
+pub(crate) fn a_recording_is_a_part_of_the_past(site: Site) {
+    site.running_machine("web");
+    type_as(&site, "Ada", "hidden");
+    type_as(&site, "Ada", "open");
+    let from_ns = timeline(&site.owner)["end_ns"].as_u64().unwrap();
+    type_as(&site, "Bob", "then");
+    let until_ns = timeline(&site.owner)["end_ns"].as_u64().unwrap();
+    type_as(&site, "Ada", "soon");
+    let keep = |body: Value| site.owner.post("/api/machines/web/recordings", &body);
+    let kept = keep(json!({"from_ns": from_ns, "until_ns": until_ns, "name": "lesson"}));
+    assert_eq!(kept.status, 201, "{kept:?}");
+    let view = kept.json();
+    let said = (&view["name"], &view["recording"], &view["frozen"], &view["state"]);
+    assert_eq!(said, (&json!("lesson"), &json!(true), &json!(true), &json!("saved")));
+    let far = until_ns + 3_600_000_000_000;
+    assert_eq!(keep(json!({"from_ns": from_ns, "until_ns": far})).status, 409);
+    assert_eq!(keep(json!({"from_ns": from_ns, "until_ns": until_ns, "name": "web"})).status, 409);
+
+    // It owes nothing to the machine it is of.
+    site.owner.post("/api/machines/web/power", &json!({"action": "kill"}));
+    site.await_state("web", "stopped");
+    assert_eq!(site.owner.delete("/api/machines/web").status, 204);
+    site.machines().empty_trash(std::time::Duration::ZERO).unwrap();
+    let id = view["id"].as_str().unwrap();
+    let path = format!("/api/machines/{id}");
+    let time = site.owner.get(&format!("{path}/timeline")).json();
+    assert_eq!(time["end_ns"], until_ns);
+    assert!(time["begin_ns"].as_u64().unwrap() - from_ns <= 2_000_000, "{time}");
+    assert_eq!(time["typists"], json!(["Bob"]));
+    let shown =
+        |at_ns: u64| picture_of(&site.owner, id, at_ns)["draw"].as_str().unwrap().to_owned();
+    assert!(shown(0).contains("hiddenopen") && !shown(0).contains("then"));
+    assert!(shown(until_ns).contains("then") && !shown(far).contains("soon"));
+    let texts = |q: &str| site.owner.get(&format!("{path}/search?q={q}")).json();
+    assert_eq!(texts("soon"), json!([]));
+    let who: Vec<String> = site
+        .owner
+        .get(&format!("{path}/events"))
+        .json()
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|event| event["who"].as_str().unwrap().to_owned())
+        .collect();
+    assert!(who.iter().all(|name| name == "Bob"), "{who:?}");
+    // Its files have nothing of it either.
+    let manifest = site.data.path().join("machines").join(id).join("journal/manifest.json");
+    let manifest = std::fs::read_to_string(manifest).unwrap();
+    assert!(manifest.contains("Bob") && !manifest.contains("Ada"), "{manifest}");
+
+    // Whoever may go on from it does, from any of its instants.
+    let guest = |role: &str| {
+        let made =
+            site.owner.post(&format!("{path}/shares"), &json!({"role": role, "past": "all"}));
+        assert_eq!(made.status, 201, "{made:?}");
+        site.nobody().enter(&entry(&made.json()))
+    };
+    let (looker, taker) = (guest("viewer"), guest("driver"));
+    let go_on = |who: &Who| who.post(&format!("{path}/branch"), &json!({"at_ns": until_ns}));
+    assert_eq!((go_on(&looker).status, go_on(&taker).status), (403, 202));
+    await_true(|| site.owner.get("/api/tasks").json()["items"][0]["state"] != "running");
+}
+
+/// What is published is found without a secret, for as long as it is; of all else nobody learns.
+pub(crate) fn a_recording_is_published_and_taken_back(site: Site) {
+    site.running_machine("web");
+    type_as(&site, "Ada", "hidden");
+    let from_ns = timeline(&site.owner)["end_ns"].as_u64().unwrap();
+    type_as(&site, "Ada", "<open>");
+    let until_ns = timeline(&site.owner)["end_ns"].as_u64().unwrap();
+    let cut = json!({"from_ns": from_ns, "until_ns": until_ns, "name": "lesson"});
+    assert_eq!(site.owner.post("/api/machines/web/recordings", &cut).status, 201);
+    let path = "/api/machines/lesson";
+    let outgoing = |q: &str| site.owner.get(&format!("{path}/outgoing?q={q}")).json();
+    let there = outgoing("%3Copen%3E");
+    assert_eq!((&there["typists"], &there["typed_bytes"]), (&json!(["Ada"]), &json!(6)));
+    assert_eq!(there["found"]["typed"], 1);
+    // It is on the first picture, and so in the machine; it was not typed in this part.
+    assert_eq!(outgoing("hidden")["found"]["typed"], 0);
+    assert!(there["memory_bytes"].as_u64().unwrap() > 0);
+    assert_eq!(site.owner.get(&format!("{path}/outgoing")).json()["found"], Value::Null);
+
+    let publish = |visibility: &str, role: &str| {
+        let body = json!({
+            "title": "A <lesson>", "description": "Of \"quotes\".\nMore.", "tags": ["class"],
+            "visibility": visibility, "role": role,
+        });
+        let answer = site.owner.post(&format!("{path}/publication"), &body);
+        assert_eq!(answer.status, 200, "{answer:?}");
+        answer.json()["publication"].clone()
+    };
+    let public = site.nobody();
+    let listed = || public.get("/api/publications").json()["items"].as_array().unwrap().len();
+    let view = publish("unlisted", "viewer");
+    let id = view["id"].as_str().unwrap().to_owned();
+    assert_eq!(listed(), 0);
+    assert_eq!(publish("public", "viewer")["id"], view["id"], "its address stays");
+    assert_eq!(listed(), 1);
+    assert_eq!(public.get(&format!("/api/publications/{id}")).json()["title"], "A <lesson>");
+
+    // Its page says what it is to those who run no scripts; nothing of it is markup.
+    let page = public.get(&format!("/r/{id}"));
+    assert_eq!(page.status, 200);
+    let page = String::from_utf8(page.body).unwrap();
+    for part in
+        ["<title>A &lt;lesson&gt; · StackVM</title>", "Of &quot;quotes&quot;.", "&lt;open&gt;"]
+    {
+        assert!(page.contains(part), "{part} in {page}");
+    }
+    assert!(!page.contains("<lesson>") && !page.contains("<open>"), "{page}");
+    let poster = public.get(&format!("/r/{id}/poster.svg"));
+    assert_eq!(poster.header("content-type"), Some("image/svg+xml"));
+    assert_eq!(poster.header("cross-origin-resource-policy"), Some("cross-origin"));
+    let svg = String::from_utf8(poster.body).unwrap();
+    assert!(svg.len() <= 60_000 && svg.contains("&lt;open&gt;"), "{svg}");
+
+    // Whoever comes in needs no secret, and may look at this recording and nothing else.
+    let guest = site.nobody().enter(&json!({"share": id}));
+    assert_eq!(guest.get(&format!("{path}/timeline")).status, 200);
+    assert_eq!(guest.get("/api/machines/web").status, 404);
+    assert_eq!(guest.get(&format!("{path}/recording")).status, 403);
+    let go_on = |who: &Who| who.post(&format!("{path}/branch"), &json!({"at_ns": until_ns}));
+    assert_eq!(go_on(&guest).status, 403);
+    publish("unlisted", "driver");
+    assert_eq!(go_on(&guest).status, 202);
+    await_true(|| site.owner.get("/api/tasks").json()["items"][0]["state"] != "running");
+    // A link that has a secret needs it.
+    let link = site.share("web", json!({"role": "viewer"}));
+    let bare = json!({"share": link["share"]["id"]});
+    assert_eq!(site.nobody().post("/api/session", &bare).status, 422);
+
+    // The file is whole: it verifies, on another computer, too.
+    let file = site.owner.get(&format!("{path}/recording"));
+    assert_eq!(file.status, 200);
+    let place = site.data.path().join("lesson.vmcast");
+    std::fs::write(&place, &file.body).unwrap();
+    let cast = stackvm_timeline::Timeline::open(&place).unwrap();
+    let mut replay = stackvm_timeline::replay::Replay::new(cast.into()).unwrap();
+    replay.verify(stackvm_timeline::BranchId::TRUNK, &mut |_| true).unwrap();
+
+    assert_eq!(site.owner.delete(&format!("{path}/publication")).status, 204);
+    assert_eq!(guest.get(&format!("{path}/timeline")).status, 404);
+    for path in
+        [format!("/r/{id}"), format!("/r/{id}/poster.svg"), format!("/api/publications/{id}")]
+    {
+        assert_eq!(public.get(&path).status, 404, "{path}");
+    }
+    assert_eq!(site.nobody().post("/api/session", &json!({"share": id})).status, 422);
+    // A deleted one is found no more, whatever has its name later.
+    let id = publish("public", "viewer")["id"].as_str().unwrap().to_owned();
+    assert_eq!((listed(), site.owner.delete(path).status), (1, 204));
+    assert_eq!((listed(), public.get(&format!("/r/{id}")).status), (0, 404));
+}
+
 pub(crate) fn what_people_did_is_told(site: Site) {
     site.running_machine("web");
     let events = |who: &Who, query: &str| -> Vec<(String, String, String)> {

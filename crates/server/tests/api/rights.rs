@@ -9,7 +9,7 @@ type Row = (&'static str, &'static str, Option<&'static str>, [u16; 5]);
 
 /// The machine does not run and there are neither tasks nor markers, so "may" shows as what comes
 /// after the question of rights.
-const TABLE: [Row; 37] = [
+const TABLE: [Row; 45] = [
     ("GET", "/healthz", None, [200; 5]),
     ("GET", "/api/openapi.json", None, [200; 5]),
     ("GET", "/api/session", None, [401, 200, 200, 200, 200]),
@@ -31,6 +31,24 @@ const TABLE: [Row; 37] = [
     ("GET", "/api/machines/web/events", None, [401, 200, 200, 200, 200]),
     ("POST", "/api/machines/web/branch", Some(r#"{"at_ns":0}"#), [401, 403, 403, 403, 409]),
     ("POST", "/api/machines/web/moments", Some("{}"), [401, 403, 403, 403, 409]),
+    (
+        "POST",
+        "/api/machines/web/recordings",
+        Some(r#"{"from_ns":0,"until_ns":1}"#),
+        [401, 403, 403, 403, 409],
+    ),
+    ("GET", "/api/machines/web/recording", None, [401, 403, 403, 403, 409]),
+    ("GET", "/api/machines/web/outgoing", None, [401, 403, 403, 403, 409]),
+    ("GET", "/api/machines/web/publication", None, [401, 403, 403, 403, 200]),
+    (
+        "POST",
+        "/api/machines/web/publication",
+        Some(r#"{"title":"x","visibility":"public","role":"viewer"}"#),
+        [401, 403, 403, 403, 409],
+    ),
+    ("DELETE", "/api/machines/web/publication", None, [401, 403, 403, 403, 204]),
+    ("GET", "/api/publications", None, [200; 5]),
+    ("GET", "/api/publications/SHARE", None, [404; 5]),
     ("POST", "/api/machines/web/reports", Some("{}"), [401, 403, 403, 403, 409]),
     ("GET", "/api/machines/web/shares", None, [401, 403, 403, 403, 200]),
     ("POST", "/api/machines/web/shares", Some(r#"{"role":"viewer"}"#), [401, 403, 403, 403, 201]),
@@ -95,6 +113,11 @@ pub(crate) fn another_machines_guest_sees_nothing(site: Site) {
     check("GET", &format!("{secret}/search?q=x"), None);
     check("POST", &format!("{secret}/branch"), Some(r#"{"at_ns":0}"#));
     check("POST", &format!("{secret}/moments"), Some("{}"));
+    check("GET", &format!("{secret}/recording"), None);
+    check("GET", &format!("{secret}/outgoing"), None);
+    check("GET", &format!("{secret}/publication"), None);
+    check("DELETE", &format!("{secret}/publication"), None);
+    check("POST", &format!("{secret}/recordings"), Some(r#"{"from_ns":0,"until_ns":1}"#));
     check("POST", &format!("{secret}/markers"), Some(r#"{"name":"x"}"#));
     check("GET", &format!("{secret}/shares"), None);
     check("POST", &format!("{secret}/shares"), Some(r#"{"role":"viewer"}"#));

@@ -51,6 +51,11 @@ const KINDS: Record<string, Reason> = {
     text: "The server behind this link has ended, or cannot be reached from here.",
     canRetry: true,
   },
+  no_such_recording: {
+    title: "There is no such recording",
+    text: "Its address was mistyped, or its owner published it no more.",
+    canRetry: false,
+  },
   no_such_link: {
     title: "There is no such link",
     text: `It was mistyped, or it was ended long ago. ${ASK}`,

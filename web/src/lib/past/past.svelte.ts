@@ -39,8 +39,10 @@ export class Past {
   drawn = $state<number | null>(null);
   isBreakingIn = $state(false);
   isKeeping = $state(false);
-  /** The machine is a moment: it has one instant, and nothing is live. */
-  isMoment = $state(false);
+  /** The machine never runs: nothing is live. */
+  isOver = $state(false);
+  /** What a recording that is being cut begins and ends with. */
+  cut = $state<{ from: number; until: number } | null>(null);
   readonly tape = $derived(this.timeline ? new Tape(this.timeline) : null);
 
   #screen: Screen | null = null;
@@ -111,11 +113,13 @@ export class Past {
     if (this.at !== null) this.#want(this.at);
   }
 
-  /** Goes to an instant; beyond the end is live. */
+  /** Goes to an instant; beyond the end is live, or the end of what never runs. */
   go(at: number): void {
     const { timeline } = this;
-    if (timeline && at >= timeline.end_ns && !this.isMoment) return this.live();
-    this.at = Math.max(timeline?.begin_ns ?? 0, at);
+    const isBeyond = timeline !== null && at >= timeline.end_ns;
+    if (isBeyond && !this.isOver) return this.live();
+    if (isBeyond) this.pause();
+    this.at = Math.max(timeline?.begin_ns ?? 0, isBeyond ? timeline.end_ns : at);
     this.#want(this.at);
   }
 
@@ -128,12 +132,11 @@ export class Past {
     const before = timeline.entered_ns.map((enter) => enter - 1);
     const next = by < 0 ? before.findLast((enter) => enter < at) : before.find((enter) => enter > at);
     if (next !== undefined) this.go(next);
-    else if (by < 0) this.go(timeline.begin_ns);
-    else this.live();
+    else this.go(by < 0 ? timeline.begin_ns : timeline.end_ns);
   }
 
   readonly live = () => {
-    if (this.isMoment) return;
+    if (this.isOver) return;
     this.pause();
     this.at = null;
     this.drawn = null;
@@ -145,7 +148,7 @@ export class Past {
   readonly play = () => {
     const { tape } = this;
     if (!tape) return;
-    if (this.at === null) this.go(tape.begin);
+    if (this.at === null || this.at >= tape.end) this.go(tape.begin);
     this.isPlaying = true;
     let last = performance.now();
     this.#player = setInterval(() => {
@@ -181,10 +184,10 @@ export class Past {
     }
   }
 
-  /** Shows the one instant that there is. */
-  showMoment(): void {
-    this.isMoment = true;
-    if (this.timeline) this.go(this.timeline.begin_ns);
+  /** Nothing is live: shows the first instant that there is, if none is shown. */
+  showStart(): void {
+    this.isOver = true;
+    if (this.timeline && this.at === null) this.go(this.timeline.begin_ns);
   }
 
   /** Keeps the instant shown, or the present, as a machine that never runs. */
@@ -196,6 +199,33 @@ export class Past {
     try {
       const when = this.at === null ? {} : { at_ns: Math.floor(this.at) };
       return await call<MachineView>("POST", `${this.#path}/moments`, when);
+    } catch (error) {
+      this.fault = error;
+      return null;
+    } finally {
+      this.isKeeping = false;
+    }
+  }
+
+  /** Begins to cut a recording: all that there is, until told otherwise. */
+  beginCut(): void {
+    const { timeline } = this;
+    if (timeline) this.cut = { from: timeline.begin_ns, until: timeline.end_ns };
+  }
+
+  /** Keeps what is cut as a recording: a machine that never runs. */
+  async keepCut(name: string): Promise<MachineView | null> {
+    const { cut } = this;
+    if (!cut || this.isKeeping) return null;
+    this.pause();
+    this.isKeeping = true;
+    this.fault = null;
+    try {
+      const [from_ns, until_ns] = [Math.floor(cut.from), Math.floor(cut.until)];
+      const wish = { from_ns, until_ns, name: name === "" ? null : name };
+      const kept = await call<MachineView>("POST", `${this.#path}/recordings`, wish);
+      this.cut = null;
+      return kept;
     } catch (error) {
       this.fault = error;
       return null;

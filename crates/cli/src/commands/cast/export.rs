@@ -76,6 +76,12 @@ fn export(args: &CastExport) -> Result<()> {
         0 => ConsoleId::Serial,
         _ => ConsoleId::Hvc(0),
     });
+    if args.format == ExportFormat::Svg {
+        let svg = recording.timeline.poster(recording.branch, console, &header.label)?;
+        let mut sink = Sink::open(&args.output)?;
+        sink.write_all(svg.as_bytes())?;
+        return sink.finish();
+    }
     let mut replay = recording.replay()?;
     let Recording { timeline, branch, begin } = &recording;
     replay.seek(Position { branch: *branch, at: *begin, entries: None })?;
@@ -114,6 +120,8 @@ fn exporter<'a>(
         }
         ExportFormat::Text => Box::new(text::Text::new(out, &head)),
         ExportFormat::Script => Box::new(script::Script::new(out, &head)?),
+        // It is no row of happenings.
+        ExportFormat::Svg => anyhow::bail!("a picture is drawn at once"),
     })
 }
 

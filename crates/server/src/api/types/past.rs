@@ -121,6 +121,20 @@ pub struct NewMoment {
     pub at_ns: Option<u64>,
 }
 
+/// A part of a machine's past that is to be kept as a recording.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewRecording {
+    /// Where it begins.
+    #[schema(maximum = 1_152_921_504_606_846_975_u64)]
+    pub from_ns: u64,
+    /// Where it ends.
+    #[schema(maximum = 1_152_921_504_606_846_975_u64)]
+    pub until_ns: u64,
+    /// What to call it; else it gets a name.
+    pub name: Option<String>,
+}
+
 /// Whose past a machine's own begins in.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, ToSchema)]
 pub struct BranchOf {

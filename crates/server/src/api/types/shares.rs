@@ -1,6 +1,7 @@
 //! What goes over the interface about links.
 
 use serde::{Deserialize, Serialize};
+use stackvm_catalog::ids::ShareId;
 use utoipa::ToSchema;
 
 use crate::rights::Role;
@@ -105,6 +106,23 @@ pub struct VisitView {
     pub ahead: u32,
     /// When it goes away.
     pub ends_unix_ms: Option<u64>,
+}
+
+impl VisitView {
+    /// There is a machine for them, until some time.
+    pub(crate) fn begun(link: ShareId, machine: &str, ends_unix_ms: Option<u64>) -> VisitView {
+        VisitView {
+            link: link.to_string(),
+            machine: Some(machine.to_owned()),
+            ahead: 0,
+            ends_unix_ms,
+        }
+    }
+
+    /// So many are before them.
+    pub(crate) fn waits(link: ShareId, ahead: u32) -> VisitView {
+        VisitView { link: link.to_string(), machine: None, ahead, ends_unix_ms: None }
+    }
 }
 
 /// Wishes for a machine of one's own: the one that one has, or one's turn if one waits.

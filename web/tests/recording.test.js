@@ -1,0 +1,133 @@
+// Recordings: a part of a machine's past that is kept, published, framed, gone on from.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { scene } from "./scene.js";
+import {
+  clearScreen,
+  closeDialog,
+  hasPrompt,
+  openPage,
+  otherSite,
+  PHONE,
+  pictureWhere,
+  thenWhere,
+  typeLine,
+} from "./stackvm.js";
+
+const { browser, owner, machineUrl } = await scene();
+const needle = (page) => page.getByRole("slider", { name: "Instant shown" });
+const isShown = (line) => (rows) => rows.includes(line) && hasPrompt(rows);
+
+/** Waits until the strip knows what was done, and goes to before the last Enter. */
+async function stepBack() {
+  const before = await needle(owner).getAttribute("aria-valuetext");
+  await owner.getByRole("button", { name: "To before the last Enter" }).click();
+  await owner.waitForFunction(
+    (before) => document.querySelector('[role="slider"]').getAttribute("aria-valuetext") !== before,
+    before,
+  );
+}
+
+test("a part of the past is kept, looked at, and gone on from", async () => {
+  await typeLine(owner, "echo token-12345");
+  await pictureWhere(owner, isShown("token-12345"));
+  await clearScreen(owner);
+  await typeLine(owner, "state=mine; echo lesson");
+  await pictureWhere(owner, isShown("lesson"));
+  await thenSettled();
+  await owner.getByRole("button", { name: "Keep a recording" }).click();
+  const form = owner.getByRole("form", { name: "New recording" });
+  await stepBack();
+  await thenWhere(owner, (rows) => rows.at(-1) === "root@tiny:~# state=mine; echo lesson");
+  await form.getByRole("button", { name: "Begin it here" }).click();
+  await owner.getByRole("button", { name: "LIVE" }).click();
+  await form.getByRole("textbox", { name: "Name of the recording" }).fill("Lesson!");
+  await form.getByRole("button", { name: "Keep it" }).click();
+
+  await owner.waitForURL((url) => url.href !== machineUrl && url.pathname.startsWith("/m/"));
+  await owner.getByText("a recording", { exact: true }).first().waitFor();
+  await thenWhere(owner, (rows) => rows.length === 1 && rows[0]?.endsWith("echo lesson") === true);
+  assert.equal(await owner.getByRole("button", { name: "LIVE" }).count(), 0);
+  await needle(owner).press("PageDown");
+  await needle(owner).press("Home");
+  await owner.getByRole("button", { name: "Play", exact: true }).click();
+  await thenWhere(owner, isShown("lesson"));
+  await owner.getByRole("button", { name: "Break in" }).click();
+  await pictureWhere(owner, hasPrompt);
+  await typeLine(owner, "clear; echo $state");
+  await pictureWhere(owner, (rows) => rows[0] === "mine" && hasPrompt(rows));
+  assert.deepEqual(owner.complaints, []);
+});
+
+/** Waits until the strip has the last Enter. */
+async function thenSettled() {
+  const path = `/api${new URL(machineUrl).pathname.replace("/m/", "/machines/")}/timeline`;
+  const entered = () =>
+    owner.evaluate(async (path) => (await (await fetch(path)).json()).entered_ns.length, path);
+  const end = Date.now() + 30_000;
+  while ((await entered()) < 3) assert.ok(Date.now() < end, "three lines were entered");
+}
+
+test("it is published, found by strangers, framed, and taken back", async () => {
+  await owner.goto(new URL("/", machineUrl).href);
+  await owner.getByRole("link", { name: "lesson", exact: true }).click();
+  await owner.getByRole("button", { name: "Publish", exact: true }).click();
+  const dialog = owner.getByRole("dialog", { name: "Publish lesson" });
+  await dialog.getByText(/of memory/).waitFor();
+  const seek = async (text) => {
+    await dialog.getByRole("textbox", { name: "A text that must not be in it" }).fill(text);
+    await dialog.getByRole("button", { name: "Look for it" }).click();
+  };
+  await seek("nowhere-to-be-found");
+  await dialog.getByText("“nowhere-to-be-found” is not in").waitFor();
+  // What was typed before is not in what was typed; the shell still has it in its memory.
+  await seek("token-12345");
+  await dialog.getByText(/“token-12345” is in it: (?!.*was typed).*in memory/).waitFor();
+  const form = dialog.getByRole("form", { name: "Publication" });
+  await form.getByLabel("Title").fill("A <lesson>");
+  await form.getByLabel("What it shows").fill("How to say it.");
+  await form.getByLabel("Tags").fill("class, echo");
+  await form.getByRole("radio", { name: "Public", exact: true }).check();
+  await form.getByRole("radio", { name: "Go on from it" }).check();
+  await form.getByRole("button", { name: "Publish" }).click();
+  const address = await dialog.getByRole("textbox", { name: "Address" }).inputValue();
+  const markdown = await dialog.getByRole("textbox", { name: "Markdown" }).inputValue();
+  const snippet = await dialog.getByRole("textbox", { name: "Embed code" }).inputValue();
+  assert.ok(markdown.includes(`](${address})`) && markdown.includes("/poster.svg"), markdown);
+  await closeDialog(owner);
+
+  // A stranger finds it in the list, on a phone, and goes on from it.
+  const stranger = await openPage(browser, new URL("/r", address).href, PHONE);
+  await stranger.getByRole("link", { name: "A <lesson>" }).click();
+  await stranger.getByText("How to say it.").waitFor();
+  await thenWhere(stranger, (rows) => rows[0]?.endsWith("echo lesson") === true);
+  await needle(stranger).press("End");
+  await thenWhere(stranger, isShown("lesson"));
+  assert.match(stranger.url(), /\/r\/[0-9a-f]{16}\?t=/);
+  await stranger.getByRole("button", { name: "Break in" }).click();
+  await pictureWhere(stranger, hasPrompt);
+  await typeLine(stranger, "clear; echo $state");
+  await pictureWhere(stranger, (rows) => rows[0] === "mine" && hasPrompt(rows));
+
+  // Without scripts the page still says what it is.
+  const reader = await openPage(browser, address, { javaScriptEnabled: false });
+  await reader.getByRole("heading", { name: "A <lesson>" }).waitFor();
+  assert.match(await reader.locator("pre").innerText(), /state=mine; echo lesson\nlesson/);
+  await reader.waitForFunction(() => document.querySelector("img").naturalWidth > 100);
+
+  // On another site it plays in a frame.
+  const blog = await openPage(browser, await otherSite(snippet));
+  const frame = blog.frameLocator("iframe");
+  await frame.getByRole("button", { name: "Play" }).click();
+  await frame.getByText("lesson", { exact: true }).first().waitFor();
+  for (const page of [owner, stranger, blog]) assert.deepEqual(page.complaints, []);
+
+  await owner.getByRole("button", { name: "Publish", exact: true }).click();
+  await form.getByRole("radio", { name: "Private" }).check();
+  await form.getByRole("button", { name: "Keep it private" }).click();
+  await dialog.getByRole("region", { name: "Where it is" }).waitFor({ state: "detached" });
+  await closeDialog(owner);
+  const late = await openPage(browser, address);
+  await late.getByText("There is no such recording").waitFor();
+});
