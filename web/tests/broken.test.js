@@ -6,6 +6,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { scene } from "./scene.js";
 import {
+  caughtUp,
   closeDialog,
   hasPrompt,
   openPage,
@@ -49,16 +50,9 @@ test("a newcomer breaks a machine, and it comes to nothing but good", async () =
 /** Back to before it happened: by the key, and by dragging. */
 async function goBack() {
   const isBefore = (rows) => rows.at(-1)?.endsWith("rm -rf /root /bin; cat /root/work") === true;
-  const before = () => owner.keyboard.press("Control+Alt+KeyZ");
-  // The strip hears of an Enter within a second.
-  const end = Date.now() + 30_000;
-  for (;;) {
-    await before();
-    const text = await needle.getAttribute("aria-valuetext");
-    if (text !== "live" && (await showsNow(isBefore))) break;
-    await owner.getByRole("button", { name: "LIVE" }).click();
-    assert.ok(Date.now() < end, "the instant before the Enter");
-  }
+  await caughtUp(owner);
+  await owner.keyboard.press("Control+Alt+KeyZ");
+  await thenWhere(owner, isBefore);
   await within(PICTURE_MS, "a picture of the past", async () => {
     await needle.press("Home");
     await thenWhere(owner, (rows) => rows.some((row) => row.includes("BusyBox")));
@@ -66,17 +60,6 @@ async function goBack() {
   await owner.getByRole("button", { name: "To before the next Enter" }).click();
   await owner.getByRole("button", { name: "To before the next Enter" }).click();
   await thenWhere(owner, isBefore);
-}
-
-/** Whether the picture of the past becomes one that is wanted, soon. */
-async function showsNow(wanted) {
-  const soon = Date.now() + 1000;
-  while (Date.now() < soon) {
-    const rows = await thenWhere(owner, () => true);
-    if (wanted(rows)) return true;
-    await owner.evaluate(() => new Promise(requestAnimationFrame));
-  }
-  return false;
 }
 
 /** On from before it happened, with a line taken back; and to the dead one, which is still there. */
@@ -123,6 +106,7 @@ async function showOthers() {
 
 /** What happened becomes a recording, and a part of somebody's page. */
 async function publish() {
+  await caughtUp(owner);
   await owner.getByRole("button", { name: "Keep a recording" }).click();
   await owner.getByRole("form", { name: "New recording" }).getByRole("button", { name: "Keep it" }).click();
   await owner.getByRole("button", { name: "Publish", exact: true }).click();

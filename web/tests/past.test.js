@@ -4,11 +4,13 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { scene } from "./scene.js";
 import {
+  caughtUp,
   clearScreen,
   hasPrompt,
   openPage,
   PHONE,
   pictureWhere,
+  reached,
   share,
   thenWhere,
   typeLine,
@@ -20,26 +22,6 @@ const { browser, home, owner, machineUrl } = await scene();
 const needle = (page) => page.getByRole("slider", { name: "Instant shown" });
 const strip = (page) => page.getByRole("region", { name: "Timeline" });
 const says = async (page) => needle(page).getAttribute("aria-valuetext");
-
-/** The instant (ns) that the machine has reached by what its strip knows. */
-async function reached(page) {
-  const path = `/api${new URL(machineUrl).pathname.replace("/m/", "/machines/")}/timeline`;
-  return page.evaluate(async (path) => (await (await fetch(path)).json()).end_ns, path);
-}
-
-/** Waits until the strip knows all that the machine did. */
-async function caughtUp(page) {
-  const known = async () => {
-    const text = await strip(page).locator(".clock").innerText();
-    const [hours, minutes, seconds] = text.replaceAll(/\s/g, "").split(":").map(Number);
-    return Math.round(((hours * 60 + minutes) * 60 + seconds) * 1e9);
-  };
-  const end = Date.now() + 30_000;
-  while ((await known()) < (await reached(page)) - 1000) {
-    assert.ok(Date.now() < end, `${await known()} of ${await reached(page)}`);
-    await page.evaluate(() => new Promise(requestAnimationFrame));
-  }
-}
 
 async function atMachine() {
   owner.complaints.length = 0;

@@ -1,9 +1,13 @@
 // Recordings: a part of a machine's past that is kept, published, framed, gone on from.
 
 import assert from "node:assert/strict";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
 import { test } from "node:test";
 import { scene } from "./scene.js";
 import {
+  caughtUp,
   clearScreen,
   closeDialog,
   hasPrompt,
@@ -19,26 +23,16 @@ const { browser, owner, machineUrl } = await scene();
 const needle = (page) => page.getByRole("slider", { name: "Instant shown" });
 const isShown = (line) => (rows) => rows.includes(line) && hasPrompt(rows);
 
-/** Waits until the strip knows what was done, and goes to before the last Enter. */
-async function stepBack() {
-  const before = await needle(owner).getAttribute("aria-valuetext");
-  await owner.getByRole("button", { name: "To before the last Enter" }).click();
-  await owner.waitForFunction(
-    (before) => document.querySelector('[role="slider"]').getAttribute("aria-valuetext") !== before,
-    before,
-  );
-}
-
 test("a part of the past is kept, looked at, and gone on from", async () => {
   await typeLine(owner, "echo token-12345");
   await pictureWhere(owner, isShown("token-12345"));
   await clearScreen(owner);
   await typeLine(owner, "state=mine; echo lesson");
   await pictureWhere(owner, isShown("lesson"));
-  await thenSettled();
+  await caughtUp(owner);
   await owner.getByRole("button", { name: "Keep a recording" }).click();
   const form = owner.getByRole("form", { name: "New recording" });
-  await stepBack();
+  await owner.getByRole("button", { name: "To before the last Enter" }).click();
   await thenWhere(owner, (rows) => rows.at(-1) === "root@tiny:~# state=mine; echo lesson");
   await form.getByRole("button", { name: "Begin it here" }).click();
   await owner.getByRole("button", { name: "LIVE" }).click();
@@ -60,14 +54,17 @@ test("a part of the past is kept, looked at, and gone on from", async () => {
   assert.deepEqual(owner.complaints, []);
 });
 
-/** Waits until the strip has the last Enter. */
-async function thenSettled() {
-  const path = `/api${new URL(machineUrl).pathname.replace("/m/", "/machines/")}/timeline`;
-  const entered = () =>
-    owner.evaluate(async (path) => (await (await fetch(path)).json()).entered_ns.length, path);
-  const end = Date.now() + 30_000;
-  while ((await entered()) < 3) assert.ok(Date.now() < end, "three lines were entered");
-}
+/** Switches the machine of the owner's page. */
+const power = (action) =>
+  owner.evaluate(
+    async ([id, action]) => {
+      const headers = { "content-type": "application/json" };
+      const body = JSON.stringify({ action });
+      const answer = await fetch(`/api/machines/${id}/power`, { method: "POST", headers, body });
+      if (!answer.ok) throw new Error(await answer.text());
+    },
+    [new URL(owner.url()).pathname.split("/").at(-1), action],
+  );
 
 test("it is published, found by strangers, framed, and taken back", async () => {
   await owner.goto(new URL("/", machineUrl).href);
@@ -123,6 +120,34 @@ test("it is published, found by strangers, framed, and taken back", async () => 
   await frame.getByText("lesson", { exact: true }).first().waitFor();
   for (const page of [owner, stranger, blog]) assert.deepEqual(page.complaints, []);
 
+  // The file that is downloaded comes back as another one, and its machine goes on.
+  await owner.getByRole("button", { name: "Publish", exact: true }).click();
+  const [download] = await Promise.all([
+    owner.waitForEvent("download"),
+    dialog.getByRole("link", { name: /^Download it/ }).click(),
+  ]);
+  assert.equal(download.suggestedFilename(), "lesson.vmcast");
+  const copy = join(await mkdtemp(join(tmpdir(), "stackvm-copy-")), "From a friend.vmcast");
+  await download.saveAs(copy);
+  await closeDialog(owner);
+  const lesson = owner.url();
+  await owner.goto(new URL("/", machineUrl).href);
+  await owner.getByLabel("Upload a recording").setInputFiles(copy);
+  await owner.waitForURL((url) => url.pathname === "/m/from-a-friend");
+  await thenWhere(owner, (rows) => rows[0]?.endsWith("echo lesson") === true);
+  await needle(owner).press("End");
+  await thenWhere(owner, isShown("lesson"));
+  await owner.getByRole("button", { name: "Break in" }).click();
+  await pictureWhere(owner, hasPrompt);
+  await typeLine(owner, "clear; echo $state");
+  await pictureWhere(owner, (rows) => rows[0] === "mine" && hasPrompt(rows));
+  // Its own journal has all that it boots from.
+  await power("kill");
+  await owner.getByRole("button", { name: "Start", exact: true }).click();
+  await pictureWhere(owner, (rows) => rows.some((row) => row.includes("BusyBox")) && hasPrompt(rows));
+  await rm(dirname(copy), { recursive: true });
+
+  await owner.goto(lesson);
   await owner.getByRole("button", { name: "Publish", exact: true }).click();
   await form.getByRole("radio", { name: "Private" }).check();
   await form.getByRole("button", { name: "Keep it private" }).click();

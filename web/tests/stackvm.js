@@ -239,6 +239,29 @@ export const thenWhere = (page, wanted) => pictureWhere(page, wanted, THEN);
 
 export const hasPrompt = (rows) => /^root@\S+:~#$/.test(rows.at(-1) ?? "");
 
+/** The instant (ns) that the machine of a page has reached by what its strip may know. */
+export async function reached(page) {
+  const path = `/api${new URL(page.url()).pathname.replace("/m/", "/machines/")}/timeline`;
+  return page.evaluate(async (path) => (await (await fetch(path)).json()).end_ns, path);
+}
+
+/** Waits until the strip knows all that the machine did. */
+export async function caughtUp(page) {
+  const clock = page.getByRole("region", { name: "Timeline" }).locator(".clock");
+  const known = async () => {
+    const [hours, minutes, seconds] = (await clock.innerText())
+      .replaceAll(/\s/g, "")
+      .split(":")
+      .map(Number);
+    return Math.round(((hours * 60 + minutes) * 60 + seconds) * 1e9);
+  };
+  const end = Date.now() + WAIT_MS;
+  while ((await known()) < (await reached(page)) - 1000) {
+    assert.ok(Date.now() < end, `${await known()} of ${await reached(page)}`);
+    await page.evaluate(() => new Promise(requestAnimationFrame));
+  }
+}
+
 /** Types a line and its Enter. */
 export async function typeLine(page, line) {
   await page.locator('section[aria-label="Terminal"] textarea').focus();

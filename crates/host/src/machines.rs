@@ -54,6 +54,8 @@ pub(crate) const LOCK_FILE: &str = "lock";
 pub(crate) const SOCKET_FILE: &str = "control.sock";
 /// The recording of a machine that is kept.
 pub(crate) const JOURNAL_FOLDER: &str = "journal";
+/// Where the lab of a recording from somebody else makes its journal.
+pub(crate) const IMPORT_FOLDER: &str = "import";
 /// How a machine that does not run was left; absent while it runs.
 pub(crate) const STOPPED_FILE: &str = "stopped";
 /// The spec of a fork whose lab does not hold the lock yet.
@@ -154,7 +156,14 @@ impl Machines {
     /// [`MachinesError::Unknown`], [`MachinesError::Damaged`].
     pub fn get(&self, name: &str) -> Result<Listed, MachinesError> {
         let spec = self.spec(name)?;
-        let status = match self.look(name)? {
+        let look = self.look(name).map_err(|error| match error {
+            // It was deleted just now.
+            MachinesError::Io { .. } if !self.machine_folder(name).exists() => {
+                MachinesError::Unknown { name: name.to_owned(), suggestion: None }
+            }
+            error => error,
+        });
+        let status = match look? {
             None => Status::Running,
             Some(_look) => {
                 let folder = self.machine_folder(name);

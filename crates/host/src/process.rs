@@ -35,6 +35,7 @@ mod confine;
 mod drawn;
 mod ending;
 mod fork;
+mod import;
 mod ledger;
 mod make;
 mod recording;
@@ -48,6 +49,7 @@ use clients::{CLIENTS_MAX, Client, ClientId};
 use code_use::CodeUse;
 use fork::{Fork, Fresh};
 use share::Share;
+use start::Begun;
 use typing::Typing;
 
 /// How long a new lab waits for somebody to look before it runs: a short program must not be over,
@@ -63,7 +65,11 @@ pub fn lab_main(folder: &Path, sandbox: Sandbox) -> ExitCode {
     // only when this is one already.
     let _ = rustix::process::setsid();
     match start::start(folder, sandbox) {
-        Ok(process) => process.run(),
+        Ok(Begun::Process(process)) => process.run(),
+        Ok(Begun::Over) => {
+            start::tell_starter(&start::ready());
+            ExitCode::SUCCESS
+        }
         Err(error) => {
             start::tell_starter(&start::failure(&error));
             ExitCode::FAILURE

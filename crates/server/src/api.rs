@@ -69,6 +69,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         )
         .route("/machines", get(machines::list).post(machines::create))
         .nest("/machines/{id}", machine)
+        .route("/recordings", post(recordings::upload))
         .route("/publications", get(publications::list))
         .route("/publications/{id}", get(publications::about))
         .route("/shares/{id}", delete(shares::revoke))

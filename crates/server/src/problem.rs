@@ -194,6 +194,7 @@ impl From<MachinesError> for Problem {
         match error {
             MachinesError::Unknown { .. } => Problem::new(Kind::NotFound, what, action),
             MachinesError::BadName(_) => Problem::new(Kind::BadField, what, action).about("name"),
+            MachinesError::Import(_) => Problem::new(Kind::BadField, what, action),
             MachinesError::Exists(_) => Problem::new(Kind::Conflict, what, action).about("name"),
             MachinesError::Running(_)
             | MachinesError::NotRunning(_)

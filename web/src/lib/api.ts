@@ -234,6 +234,16 @@ export async function call<T>(
     credentials: options.isBare || options.bearer ? "omit" : "same-origin",
     ...(body === undefined ? {} : { body: JSON.stringify(body) }),
   };
+  return ask<T>(path, request);
+}
+
+/** Sends a file. */
+export function send<T>(path: string, file: Blob): Promise<T> {
+  const headers = { "content-type": "application/octet-stream" };
+  return ask<T>(path, { method: "POST", headers, credentials: "same-origin", body: file });
+}
+
+async function ask<T>(path: string, request: RequestInit): Promise<T> {
   const answer = await fetch(path, request).catch(() => null);
   if (!answer) throw new ApiError(AWAY);
   if (!answer.ok) throw new ApiError(await problemOf(answer));

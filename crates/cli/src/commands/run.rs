@@ -81,7 +81,7 @@ pub(super) async fn live(plan: Plan<'_>, signals: &mut Signals) -> Result<u8> {
     }
     let watch = match &plan.source {
         Source::Image { name, .. } => Watch::Boot(name.clone()),
-        Source::Files { .. } | Source::Recording { .. } => Watch::Nothing,
+        Source::Files { .. } | Source::Recording { .. } | Source::Journal { .. } => Watch::Nothing,
     };
     let mut spec = spec(plan.machine, &name, plan.source)?;
     spec.lifetime = lifetime;

@@ -62,6 +62,9 @@ pub enum MachinesError {
     /// Its journal cannot be read.
     #[error(transparent)]
     Journal(#[from] OpenError),
+    /// A file is no recording, or of another version, or damaged.
+    #[error("{0}")]
+    Import(String),
     /// Its recording cannot be written to a file.
     #[error("the recording cannot be written to a file")]
     Export(#[from] WriteError),

@@ -2,6 +2,7 @@
 //! only read its journal, which may grow meanwhile: what is durable counts.
 
 use std::collections::VecDeque;
+use std::path::Path;
 use std::time::{Duration, Instant as WallInstant};
 
 use stackvm_machine::{ConsoleId, Instant};
@@ -12,7 +13,10 @@ pub use stackvm_timeline::timeline::Bin;
 use stackvm_timeline::{BranchId, Timeline};
 
 use super::Status;
-use super::{JOURNAL_FOLDER, Lifetime, MachineSpec, Machines, MachinesError, Network, StartFrom};
+use super::{
+    IMPORT_FOLDER, JOURNAL_FOLDER, Lifetime, MachineSpec, Machines, MachinesError, Network,
+    SPEC_FILE, Source, StartFrom, io_error,
+};
 use crate::protocol::{Command, ForkKind, RecordingAction};
 
 /// How long a lab may take to write a state that it has computed, and how often that is looked at.
@@ -104,6 +108,10 @@ impl MachineSpec {
     /// The machine that this one was, and until when, if its past begins in another's.
     pub fn branch_of(&self) -> Option<(String, Instant)> {
         let StartFrom::Moment { journal, at_ticks, .. } = &self.start else { return None };
+        if matches!(self.source, Source::Journal { .. }) && self.is_recording() {
+            // It came from elsewhere.
+            return None;
+        }
         let id = journal.parent()?.file_name()?.to_str()?;
         Some((id.to_owned(), Instant::from_ticks(*at_ticks)))
     }
@@ -349,6 +357,58 @@ impl Machines {
                 }
             }
         }
+    }
+
+    /// Makes a recording called `name` of a `.vmcast` from somebody else, which is believed nothing:
+    /// its lab is locked in before it opens it. The file is not needed afterwards.
+    ///
+    /// # Errors
+    /// [`MachinesError::Import`] says what is wrong with it; or another of [`MachinesError`].
+    pub fn import(
+        &self,
+        file: &Path,
+        name: &str,
+        label: Option<String>,
+    ) -> Result<(), MachinesError> {
+        let of = |label: String| Source::Journal { label };
+        let spec = MachineSpec {
+            label,
+            lifetime: Lifetime::Frozen,
+            start: StartFrom::Moment {
+                journal: file.to_owned(),
+                at_ticks: 0,
+                until_ticks: Some(u64::MAX),
+            },
+            ..MachineSpec::new(name, of(name.to_owned()))
+        };
+        self.freeze(&spec).map_err(|error| match error {
+            MachinesError::Start(words) => MachinesError::Import(words),
+            error => error,
+        })?;
+        let placed = self.place_import(name).and_then(|()| {
+            let timeline = Timeline::open(&self.journal(name)?)?;
+            let header = timeline.header();
+            let label = header.label.chars().filter(|c| !c.is_control()).collect();
+            let (memory_bytes, harts) = (Some(header.memory_bytes), header.harts);
+            let spec = MachineSpec { memory_bytes, harts, source: of(label), ..spec };
+            self.write_spec(&spec, SPEC_FILE)
+        });
+        if placed.is_err() {
+            // The error at hand says more than one of cleaning up would.
+            let _ = self.remove(name);
+        }
+        placed
+    }
+
+    /// Puts a journal where it belongs that a lab has made, which could write nothing else.
+    fn place_import(&self, name: &str) -> Result<(), MachinesError> {
+        let folder = self.existing_folder(name)?;
+        let (import, journal) = (folder.join(IMPORT_FOLDER), folder.join(JOURNAL_FOLDER));
+        let placed = std::fs::rename(import.join(JOURNAL_FOLDER), &journal);
+        placed.map_err(io_error("place", &journal))?;
+        // What else is there is of no use.
+        let _ = std::fs::remove_dir_all(&import);
+        Ok(())
     }
 
     /// Starts a machine called `name` that holds a moment in memory, for [`Machines::visit`].

@@ -107,6 +107,12 @@ pub enum Source {
         /// The journal's folder, an absolute path.
         journal: PathBuf,
     },
+    /// What stands in its journal, or in the one that it goes on from: it began with a recording from
+    /// somebody else, which has all that the machine was made from.
+    Journal {
+        /// What it is, as that recording says.
+        label: String,
+    },
 }
 
 /// What is below the kernel.
@@ -238,7 +244,9 @@ impl MachineSpec {
         self.check_forwards()?;
         let mut config = match &self.source {
             Source::Image { .. } => machine_config(&self.image(data)?)?,
-            Source::Recording { .. } => return Err(SpecError::Recording),
+            Source::Recording { .. } | Source::Journal { .. } => {
+                return Err(SpecError::Recording);
+            }
             Source::Files { kernel, initrd, append, firmware } => MachineConfig {
                 kernel: kernel.as_deref().map(|path| read_file("kernel", path)).transpose()?,
                 initrd: initrd.as_deref().map(|path| read_file("initrd", path)).transpose()?,
@@ -308,6 +316,7 @@ impl MachineSpec {
         };
         match &self.source {
             Source::Image { name, .. } => name.clone(),
+            Source::Journal { label } => label.clone(),
             Source::Files { kernel: Some(path), .. }
             | Source::Files { firmware: FirmwareSpec::File(path), .. } => file_name(path),
             Source::Files { .. } => "nothing".to_owned(),

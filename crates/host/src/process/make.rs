@@ -10,7 +10,7 @@ use stackvm_timeline::journal::Journal;
 use stackvm_timeline::replay::{Boot, Departure, FirstKeyframe, Replay};
 use stackvm_timeline::screen::Screens;
 use stackvm_timeline::track::TrackItem;
-use stackvm_timeline::{BranchId, Position, Timeline};
+use stackvm_timeline::{BranchId, Header, Position, Timeline};
 
 use super::start::StartError;
 use super::{believed, drawn, log, unix_ns};
@@ -216,7 +216,7 @@ fn record_beside(
         let pack = first_pack_path(&folder);
         let first = past.first_keyframe(&pack).map_err(|error| error.to_string());
         let begun = first.and_then(|FirstKeyframe { keyframe, packs, trees }| {
-            let header = header(spec, data, lab.config()).map_err(|error| error.to_string())?;
+            let header = header_after(&past, lab, spec, data).map_err(|error| error.to_string())?;
             let journal = Journal::create(&folder, &header, &packs, &keyframe, &owner(spec));
             // It is linked into the journal now, or of no use.
             let _ = std::fs::remove_file(&pack);
@@ -238,6 +238,23 @@ fn record_beside(
     Ok(())
 }
 
+/// The header of a journal that begins where a replay of another's past is.
+fn header_after(
+    past: &Replay,
+    lab: &Lab,
+    spec: &MachineSpec,
+    data: &Path,
+) -> Result<Header, StartError> {
+    match &spec.source {
+        Source::Journal { .. } => Ok(Header {
+            seed: lab.config().seed,
+            rtc_ns: lab.config().rtc_ns,
+            ..past.timeline().header().clone()
+        }),
+        _ => Ok(header(spec, data, lab.config())?),
+    }
+}
+
 /// Makes journals of these folders that have what happened from where a replay of another's past is
 /// until an instant. The machine itself is not recorded: it never runs.
 fn take_past(
@@ -248,7 +265,7 @@ fn take_past(
     data: &Path,
     mut journals: impl Iterator<Item = PathBuf>,
 ) -> Result<(), StartError> {
-    let header = header(spec, data, lab.config())?;
+    let header = header_after(past, lab, spec, data)?;
     journals.try_for_each(|folder| Ok(Journal::cut(&folder, &header, past, until, &owner(spec))?))
 }
 

@@ -15,6 +15,7 @@ use thiserror::Error;
 use super::code_use::CodeUse;
 use super::confine::confine;
 use super::fork::Fresh;
+use super::import;
 use super::make::{self, Made};
 use super::share::Share;
 use super::typing::Typing;
@@ -45,6 +46,8 @@ pub(super) enum StartError {
     Header(#[from] HeaderError),
     #[error("the machine's recording cannot be used")]
     Recording(#[from] JournalError),
+    #[error("the recording cannot be used: {0}")]
+    Foreigner(String),
     #[error("the other machine's past cannot be taken over")]
     Past(#[from] CutError),
     #[error("the recording {} cannot be used: {problem}", path.display())]
@@ -71,8 +74,16 @@ impl StartError {
     }
 }
 
+/// What became of a start.
+pub(super) enum Begun {
+    /// There is a machine.
+    Process(Box<Process>),
+    /// All there was to do is done.
+    Over,
+}
+
 /// Makes the machine in `folder` ready to run, locked in if `sandbox` says so.
-pub(super) fn start(folder: &Path, sandbox: Sandbox) -> Result<Process, StartError> {
+pub(super) fn start(folder: &Path, sandbox: Sandbox) -> Result<Begun, StartError> {
     let find = |path: &Path| {
         path.canonicalize().map_err(|error| StartError::io("find the machine", error))
     };
@@ -83,6 +94,10 @@ pub(super) fn start(folder: &Path, sandbox: Sandbox) -> Result<Process, StartErr
     let spec = spec::read(&folder)?;
     let folder = find(&folder)?;
     let lock = lock(&folder)?;
+    if let Some(file) = import::file(&spec) {
+        import::import(&folder, &spec, file, sandbox)?;
+        return Ok(Begun::Over);
+    }
     let (signals, signal_ids) =
         signals().map_err(|error| StartError::io("handle signals", error))?;
     let Made { mut lab, clock_is_late, fresh_rtc_ns, needs_addresses } =
@@ -105,7 +120,7 @@ pub(super) fn start(folder: &Path, sandbox: Sandbox) -> Result<Process, StartErr
         Sandbox::Off => None,
     };
     let share = Share::new(spec.cpu_percent);
-    Ok(Process {
+    Ok(Begun::Process(Box::new(Process {
         listener,
         folder,
         annex,
@@ -133,7 +148,7 @@ pub(super) fn start(folder: &Path, sandbox: Sandbox) -> Result<Process, StartErr
         twins: Vec::new(),
         fresh,
         _lock: lock,
-    })
+    })))
 }
 
 /// What was typed at the machine by now, as far as it is kept.

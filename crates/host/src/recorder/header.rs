@@ -25,6 +25,10 @@ pub(crate) enum HeaderError {
         #[source]
         error: io::Error,
     },
+    #[error(
+        "what the machine is made from stands in its journal alone: look at that, or keep a part of it"
+    )]
+    InJournal,
     #[error("the machine's recording cannot be read")]
     Journal(#[from] stackvm_timeline::timeline::OpenError),
 }
@@ -62,6 +66,7 @@ pub(crate) fn header(
                 FirmwareSpec::File(path) => HeaderFirmware::File(content(path)?),
             };
         }
+        Source::Journal { .. } => return Err(HeaderError::InJournal),
         Source::Recording { journal } => {
             let timeline = stackvm_timeline::Timeline::open(journal)?;
             let header = timeline.header().clone();

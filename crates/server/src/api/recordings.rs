@@ -1,25 +1,27 @@
 //! Recordings: parts of a machine's past that are machines of their own, and never run.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::sync::Arc;
 
 use axum::Json;
 use axum::body::{Body as HttpBody, Bytes};
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use futures_util::stream::{Stream, unfold};
+use futures_util::stream::{Stream, StreamExt, unfold};
 use stackvm_host::machines::check_name;
 use tokio::task::spawn_blocking;
 
-use super::extract::{Body, Params, Place, Visitor};
+use super::extract::{Body, Owner, Params, Place, Visitor};
 use super::past::{instant, not_an_instant};
 use super::types::{MachineView, NewRecording};
 use crate::app::App;
-use crate::problem::Problem;
+use crate::problem::{Kind, Problem};
 use crate::rights::Right;
 
+/// Longest recording that is taken, in bytes.
+const UPLOAD_BYTES_MAX: u64 = 16 << 30;
 /// So much of a file is sent at a time, in bytes.
 const PIECE_BYTES: usize = 256 << 10;
 
@@ -51,6 +53,59 @@ pub(crate) async fn create(
     app.audit(&session, "machine.record", &new, format!("of {id}")).await?;
     let grant = app.see(&session, &new).await?;
     Ok((StatusCode::CREATED, Json(app.machine_view(&new, &grant).await?)))
+}
+
+/// Makes a recording of a `.vmcast`, which is the body. It is believed nothing: what it says is
+/// checked by a process that reaches nothing else.
+#[utoipa::path(post, path = "/api/recordings", tag = "past",
+    params(("name" = Option<String>, Query, description = "What to call it; else it gets a name.")),
+    request_body(content_type = "application/octet-stream", description = "The file."),
+    responses((status = 201, description = "Made.", body = MachineView)))]
+pub(crate) async fn upload(
+    State(app): State<Arc<App>>,
+    Owner(session): Owner,
+    params: Params,
+    request: Request,
+) -> Result<(StatusCode, Json<MachineView>), Problem> {
+    params.only(&["name"])?;
+    let name = params.text("name").map(str::to_owned);
+    if let Some(name) = &name {
+        check_name(name).map_err(Problem::from)?;
+    }
+    let (file, path) = app.fleet.upload().await?;
+    let taken = match take(request.into_body(), file).await {
+        Ok(()) => app.fleet.import(path.clone(), name).await,
+        Err(problem) => Err(problem),
+    };
+    // It is in the machine's folder now, or of no use.
+    let _ = spawn_blocking(move || std::fs::remove_file(path)).await;
+    let new = taken?;
+    app.catalog.forget_machine(&new).await?;
+    app.tell_changed(&new);
+    app.audit(&session, "recording.upload", &new, "").await?;
+    let grant = app.see(&session, &new).await?;
+    Ok((StatusCode::CREATED, Json(app.machine_view(&new, &grant).await?)))
+}
+
+/// Writes a body to a file. Its owner sends it; a page in another tab cannot.
+async fn take(body: HttpBody, mut file: File) -> Result<(), Problem> {
+    let mut stream = body.into_data_stream();
+    let mut bytes = 0;
+    while let Some(piece) = stream.next().await {
+        let piece = piece.map_err(|_| {
+            let detail = format!("the file was cut off after {bytes} bytes");
+            Problem::new(Kind::BadRequest, detail, "Send it again.")
+        })?;
+        bytes += piece.len() as u64;
+        if bytes > UPLOAD_BYTES_MAX {
+            let detail = format!("the file has more than {UPLOAD_BYTES_MAX} bytes");
+            return Err(Problem::new(Kind::TooLarge, detail, "Send a shorter recording."));
+        }
+        let written = spawn_blocking(move || file.write_all(&piece).map(|()| file)).await;
+        let written = written.map_err(|panic| Problem::unavailable(&panic))?;
+        file = written.map_err(|error| Problem::unavailable(&error))?;
+    }
+    Ok(())
 }
 
 /// The machine's recording as a file, a `.vmcast`: whoever has it has all of it. See `outgoing`.

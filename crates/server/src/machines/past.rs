@@ -4,11 +4,13 @@
 //! Reading is bounded and in turn: whoever drags through a long recording keeps others waiting for
 //! one picture, and no machine from running.
 
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
 use std::time::{Duration, Instant as WallInstant};
 
 use stackvm_host::machines::{
     Deed, Happened, Lifetime, Listed, MachineSpec, Machines, Marker, Outgoing, Picture, Printed,
-    Status, StopHow,
+    Source, Status, StopHow,
 };
 use stackvm_host::protocol::{Command, RecordingAction};
 use stackvm_machine::{ConsoleId, Instant};
@@ -16,6 +18,7 @@ use stackvm_machine::{ConsoleId, Instant};
 use super::{Fleet, MachinesError, Reserved};
 use crate::access::random_name;
 use crate::problem::Problem;
+use tokio::task::spawn_blocking;
 
 /// Readers of recordings at once.
 pub(super) const READERS_MAX: usize = 2;
@@ -153,6 +156,37 @@ impl Fleet {
         let spec = reserved.spec().clone();
         self.blocking(move |machines| machines.freeze(&spec)).await?;
         Ok(reserved.spec().name.clone())
+    }
+
+    /// A file of its own for a recording that comes, and its path. Whoever has it removes it.
+    pub(crate) async fn upload(&self) -> Result<(std::fs::File, PathBuf), Problem> {
+        self.check_room(None).await?;
+        let name = random_name().map_err(|error| Problem::unavailable(&error))?;
+        let path = self.data_dir.join(format!("upload-{name}.vmcast"));
+        let made = path.clone();
+        let file = spawn_blocking(move || {
+            std::fs::File::options().write(true).create_new(true).mode(0o600).open(&made)
+        });
+        let file = file.await.map_err(|panic| Problem::unavailable(&panic))?;
+        Ok((file.map_err(|error| Problem::unavailable(&error))?, path))
+    }
+
+    /// Makes a recording of a file from somebody else; returns its name.
+    pub(crate) async fn import(
+        &self,
+        file: PathBuf,
+        label: Option<String>,
+    ) -> Result<String, Problem> {
+        let name = self.free_folder(label.as_deref()).await?;
+        let label = label.filter(|label| *label != name);
+        let spec = MachineSpec {
+            label: label.clone(),
+            lifetime: Lifetime::Frozen,
+            ..MachineSpec::new(&name, Source::Journal { label: name.clone() })
+        };
+        let _reserved = self.hold(spec)?;
+        self.with(&name, move |machines, name| machines.import(&file, name, label)).await?;
+        Ok(name)
     }
 
     /// What goes out with a machine's recording, and where in it a text is.

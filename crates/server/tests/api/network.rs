@@ -82,7 +82,7 @@ pub(crate) fn opened_and_closed(site: Site) {
     let there = format!("127.0.0.2:{}", site.addr.port()).parse().unwrap();
     let ask = |host: &str| {
         let headers = [("host", host), ("connection", "close")];
-        request(there, "GET", "/healthz", &headers, "").status
+        request(there, "GET", "/healthz", &headers, b"").status
     };
     assert_eq!(ask(&format!("127.0.0.2:{}", site.addr.port())), 200);
     assert_eq!(ask("evil.example"), 421);

@@ -322,6 +322,34 @@ pub(crate) fn a_recording_is_published_and_taken_back(site: Site) {
     let mut replay = stackvm_timeline::replay::Replay::new(cast.into()).unwrap();
     replay.verify(stackvm_timeline::BranchId::TRUNK, &mut |_| true).unwrap();
 
+    // And it comes back as another recording, from whoever has it.
+    let send = |name: &str, bytes: &[u8]| {
+        site.owner.send("POST", &format!("/api/recordings?name={name}"), bytes)
+    };
+    let came = send("copy", &file.body);
+    assert_eq!(came.status, 201, "{came:?}");
+    let copy = came.json();
+    assert_eq!((&copy["recording"], &copy["branch_of"]), (&json!(true), &Value::Null));
+    let time = |id: &str| site.owner.get(&format!("/api/machines/{id}/timeline")).json();
+    assert_eq!(time("copy"), time("lesson"));
+    let draw = |id: &str, at_ns: u64| picture_of(&site.owner, id, at_ns)["draw"].clone();
+    assert_eq!(draw("copy", until_ns), draw("lesson", until_ns));
+    let on = json!({"at_ns": until_ns});
+    assert_eq!(site.owner.post("/api/machines/copy/branch", &on).status, 202);
+    await_true(|| site.owner.get("/api/tasks").json()["items"][0]["state"] != "running");
+    // What is none is refused in words, and leaves nothing behind.
+    let mut damaged = file.body.clone();
+    let middle = damaged.len() / 2;
+    damaged[middle..middle + 200].fill(0x55);
+    for bytes in [&b"no recording"[..], &[], &file.body[..middle], &damaged] {
+        let answer = send("bad", bytes);
+        assert_eq!(answer.status, 422, "{answer:?}");
+        assert_eq!(site.owner.get("/api/machines/bad").status, 404);
+    }
+    let left = std::fs::read_dir(site.data.path()).unwrap().map(|it| it.unwrap().file_name());
+    let left: Vec<_> = left.filter(|it| it.to_string_lossy().contains("load-")).collect();
+    assert!(left.is_empty(), "{left:?}");
+
     assert_eq!(site.owner.delete(&format!("{path}/publication")).status, 204);
     assert_eq!(guest.get(&format!("{path}/timeline")).status, 404);
     for path in

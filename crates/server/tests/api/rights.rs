@@ -9,7 +9,7 @@ type Row = (&'static str, &'static str, Option<&'static str>, [u16; 5]);
 
 /// The machine does not run and there are neither tasks nor markers, so "may" shows as what comes
 /// after the question of rights.
-const TABLE: [Row; 45] = [
+const TABLE: [Row; 46] = [
     ("GET", "/healthz", None, [200; 5]),
     ("GET", "/api/openapi.json", None, [200; 5]),
     ("GET", "/api/session", None, [401, 200, 200, 200, 200]),
@@ -47,6 +47,7 @@ const TABLE: [Row; 45] = [
         [401, 403, 403, 403, 409],
     ),
     ("DELETE", "/api/machines/web/publication", None, [401, 403, 403, 403, 204]),
+    ("POST", "/api/recordings", Some("{}"), [401, 403, 403, 403, 422]),
     ("GET", "/api/publications", None, [200; 5]),
     ("GET", "/api/publications/SHARE", None, [404; 5]),
     ("POST", "/api/machines/web/reports", Some("{}"), [401, 403, 403, 403, 409]),

@@ -220,22 +220,37 @@ impl Who {
         headers: &[(&str, &str)],
         body: Option<&str>,
     ) -> Answer {
+        let kind = body.map(|_| "application/json");
+        self.send_as(kind, method, path, headers, body.unwrap_or_default().as_bytes())
+    }
+
+    /// Sends bytes.
+    pub(crate) fn send(&self, method: &str, path: &str, body: &[u8]) -> Answer {
+        self.send_as(Some("application/octet-stream"), method, path, &[], body)
+    }
+
+    fn send_as(
+        &self,
+        kind: Option<&str>,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Answer {
         let host = format!("localhost:{}", self.addr.port());
         let origin = format!("http://{host}");
         let mut all = vec![("host", host.as_str()), ("connection", "close")];
         if method != "GET" {
             all.push(("origin", &origin));
         }
-        if body.is_some() {
-            all.push(("content-type", "application/json"));
-        }
+        all.extend(kind.map(|kind| ("content-type", kind)));
         if let Some((name, value)) = &self.key {
             all.push((name, value));
         }
         // Those given replace those of every request.
         all.retain(|(name, _)| headers.iter().all(|(other, _)| other != name));
         all.extend(headers.iter().filter(|(_, value)| !value.is_empty()));
-        request(self.addr, method, path, &all, body.unwrap_or_default())
+        request(self.addr, method, path, &all, body)
     }
 
     /// Opens a WebSocket; the answer if there is none.
@@ -288,17 +303,17 @@ pub(crate) fn request(
     method: &str,
     path: &str,
     headers: &[(&str, &str)],
-    body: &str,
+    body: &[u8],
 ) -> Answer {
     let mut text = format!("{method} {path} HTTP/1.1\r\n");
     for (name, value) in headers {
         text.push_str(&format!("{name}: {value}\r\n"));
     }
-    text.push_str(&format!("content-length: {}\r\n\r\n{body}", body.len()));
+    text.push_str(&format!("content-length: {}\r\n\r\n", body.len()));
     let mut stream = TcpStream::connect(addr).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     // Of a body that is too large, the end is never read.
-    let _ = stream.write_all(text.as_bytes());
+    let _ = stream.write_all(text.as_bytes()).and_then(|()| stream.write_all(body));
     let (mut bytes, mut buffer) = (Vec::new(), [0; 4096]);
     loop {
         if let Some(answer) = Answer::parse(&bytes) {

@@ -235,7 +235,7 @@ pub(crate) fn addresses_of_ipv6(site: Site) {
     assert!(other.urls().contains(&format!("http://[::1]:{port}")), "{:?}", other.urls());
     let get = |at: &str, host: &str| {
         let headers = [("host", host), ("connection", "close")];
-        request(at.parse().unwrap(), "GET", "/healthz", &headers, "").status
+        request(at.parse().unwrap(), "GET", "/healthz", &headers, b"").status
     };
     let at = format!("[::1]:{port}");
     assert_eq!(get(&at, &at), 200);

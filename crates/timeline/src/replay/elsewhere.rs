@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use stackvm_machine::persist::StateTrees;
-use stackvm_store::{Chunks, Digest, PackSet, ReadError};
+use stackvm_store::tree::{self, Descend};
+use stackvm_store::{Chunks, Digest, PackError, PackSet, ReadError, Tree};
 
 use super::Replay;
 use crate::branch::BranchId;
@@ -40,6 +41,10 @@ impl Replay {
             packs: self.timeline.packs(),
             numbers: Mutex::default(),
         };
+        // What the header keeps is in none of the state's trees.
+        for tree in self.timeline.header().stored() {
+            used.take_all(&tree)?;
+        }
         let (finished, trees) = write_alone(&job, self.trees.clone(), &used)?;
         let numbers = used.numbers.into_inner().unwrap_or_else(PoisonError::into_inner);
         let all = used.packs.packs();
@@ -59,6 +64,15 @@ struct Used {
 }
 
 impl Used {
+    /// Takes all of a tree that the packs have.
+    fn take_all(&self, tree: &Tree) -> Result<(), KeyframerError> {
+        let taken = tree::visit_nodes(&self.packs, tree, &mut |id| {
+            self.take(id, DIFFERENCES_MAX);
+            Ok(Descend::Yes)
+        });
+        taken.map_err(|error| KeyframerError::Write(PackError::Read(error)))
+    }
+
     /// Whether a chunk is there, with all that is needed for reading it: a node may be kept as its
     /// difference from another, and that again, so many times. (The timeline may be an enemy's.)
     fn take(&self, id: &Digest, differences: u32) -> bool {
