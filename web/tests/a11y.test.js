@@ -339,6 +339,12 @@ check("half a link", (page, size) =>
 check("a link that is wrong", (page, size) =>
   stranger(size, `${home.origin}/s/0000000000000000#0000`, "no such link"),
 );
+test("the recording goes", async () => {
+  const id = new URL(links.recording).pathname.split("/").at(-1);
+  const remove = async (id) =>
+    (await fetch(`/api/machines/${id}`, { method: "DELETE" })).status;
+  assert.equal(await pages.desk.evaluate(remove, id), 204);
+});
 test("a link with a password is made", async () => {
   const page = pages.desk;
   await page.goto(machineUrl);
