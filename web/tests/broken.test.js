@@ -35,9 +35,9 @@ async function link(name) {
 }
 
 test("a newcomer breaks a machine, and it comes to nothing but good", async () => {
-  await typeLine(owner, "echo precious > /root/work; cat /root/work");
+  await typeLine(owner, "echo precious > ~/work; cat ~/work");
   await pictureWhere(owner, (rows) => rows.includes("precious") && hasPrompt(rows));
-  await typeLine(owner, "rm -rf /root /bin; cat /root/work");
+  await typeLine(owner, "rm -rf ~ /bin; cat ~/work");
   await pictureWhere(owner, (rows) => rows.some((row) => row.includes("No such file")));
 
   await goBack();
@@ -49,7 +49,7 @@ test("a newcomer breaks a machine, and it comes to nothing but good", async () =
 
 /** Back to before it happened: by the key, and by dragging. */
 async function goBack() {
-  const isBefore = (rows) => rows.at(-1)?.endsWith("rm -rf /root /bin; cat /root/work") === true;
+  const isBefore = (rows) => rows.at(-1)?.endsWith("rm -rf ~ /bin; cat ~/work") === true;
   await caughtUp(owner);
   await owner.keyboard.press("Control+Alt+KeyZ");
   await thenWhere(owner, isBefore);
@@ -67,11 +67,11 @@ async function goOn() {
   await within(BREAK_IN_MS, "breaking in", async () => {
     await owner.getByRole("button", { name: "Break in" }).click();
     await owner.waitForURL((url) => url.pathname !== new URL(machineUrl).pathname);
-    await pictureWhere(owner, (rows) => rows.at(-1)?.endsWith("rm -rf /root /bin; cat /root/work") === true);
+    await pictureWhere(owner, (rows) => rows.at(-1)?.endsWith("rm -rf ~ /bin; cat ~/work") === true);
     await owner.keyboard.press("Control+u");
     await pictureWhere(owner, hasPrompt);
   });
-  await typeLine(owner, "cat /root/work");
+  await typeLine(owner, "cat ~/work");
   await pictureWhere(owner, (rows) => rows.at(-2) === "precious" && hasPrompt(rows));
   const alive = owner.url();
   await owner.getByRole("link", { name: "Return" }).click();
@@ -97,9 +97,9 @@ async function showOthers() {
     await pictureWhere(page, hasPrompt);
     return page;
   });
-  await typeLine(visitor, "rm /root/work; clear; ls /root");
+  await typeLine(visitor, "rm ~/work; clear; ls ~");
   await pictureWhere(visitor, (rows) => rows.length === 1 && hasPrompt(rows));
-  await typeLine(owner, "clear; cat /root/work");
+  await typeLine(owner, "clear; cat ~/work");
   await pictureWhere(owner, (rows) => rows[0] === "precious" && hasPrompt(rows));
   return { looker, visitor };
 }
