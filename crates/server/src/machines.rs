@@ -27,6 +27,8 @@ mod past;
 
 /// Names of the machines that this server has started.
 const OURS_FILE: &str = "server-machines.json";
+/// Recordings that come or go, as files, while they do.
+const TRANSIT_FOLDER: &str = "transit";
 /// How long a deleted machine can be restored.
 const TRASH_TIME: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Disk space that a new machine must leave, in bytes.
@@ -50,8 +52,29 @@ struct Inner {
     ours: BTreeSet<String>,
     /// When a machine last wrote what it showed, for somebody to look at.
     written: BTreeMap<String, Instant>,
-    /// Pictures of recordings, by name, time of making and title.
-    posters: BTreeMap<(String, u64, String), String>,
+    /// What was made of recordings, by name and time of making.
+    about: BTreeMap<(String, u64, About), String>,
+}
+
+/// What is made of a recording for those who look for one.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum About {
+    /// A picture that moves, with this title.
+    Poster(String),
+    /// What its terminals showed, as text.
+    Transcript,
+}
+
+/// A file on its way, which is gone when this is.
+pub(crate) struct Transit {
+    path: PathBuf,
+}
+
+impl Drop for Transit {
+    fn drop(&mut self) {
+        // It may never have been made.
+        let _ = fs::remove_file(&self.path);
+    }
 }
 
 /// What a new machine should be.
@@ -103,6 +126,8 @@ impl Fleet {
         sandbox: Sandbox,
     ) -> Result<Fleet, MachinesError> {
         let machines = Machines::open(data_dir)?.with_sandbox(sandbox);
+        // Of a server that was killed; this is the only one here.
+        let _ = fs::remove_dir_all(data_dir.join(TRANSIT_FOLDER));
         let ours = fs::read(data_dir.join(OURS_FILE)).unwrap_or_default();
         // A file that is none is as good as no file: machines are found in their folders.
         let ours = serde_json::from_slice(&ours).unwrap_or_default();

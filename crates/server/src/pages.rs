@@ -65,8 +65,9 @@ pub(crate) async fn serve(request: Request) -> Response {
 pub(crate) struct Shown<'a> {
     pub(crate) title: &'a str,
     pub(crate) description: &'a str,
-    /// Address of a picture.
+    /// Address of a picture on this server, and for others.
     pub(crate) poster: &'a str,
+    pub(crate) poster_url: &'a str,
     pub(crate) transcript: &'a str,
 }
 
@@ -74,15 +75,16 @@ impl Shown<'_> {
     /// The first page, with this in it. A guest wrote part of it, and its owner the rest: all of it
     /// is text.
     fn put_into(&self, page: &str) -> String {
-        let [title, description, poster, transcript] =
-            [self.title, self.description, self.poster, self.transcript].map(escaped);
+        let [title, description, transcript] =
+            [self.title, self.description, self.transcript].map(escaped);
+        let [poster, poster_url] = [self.poster, self.poster_url].map(escaped);
         let first_line = description.lines().next().unwrap_or_default();
         let head = format!(
             "<title>{title} · StackVM</title>\
              <meta property=\"og:title\" content=\"{title}\" />\
              <meta property=\"og:description\" content=\"{first_line}\" />\
              <meta property=\"og:type\" content=\"video.other\" />\
-             <meta property=\"og:image\" content=\"{poster}\" />"
+             <meta property=\"og:image\" content=\"{poster_url}\" />"
         );
         let body = format!(
             "<div id=\"page\"><article class=\"sheet\"><h1>{title}</h1><p>{description}</p>\
@@ -162,6 +164,7 @@ mod tests {
             title: "a \"lesson\"",
             description: "</title><script>1</script>\nmore",
             poster: "/r/x/poster.svg",
+            poster_url: "https://example.org/r/x/poster.svg",
             transcript: "root# cat <x>\n",
         };
         let text = shown.put_into(page);
@@ -170,6 +173,7 @@ mod tests {
             "content=\"&lt;/title&gt;&lt;script&gt;1&lt;/script&gt;\" />",
             "<pre>root# cat &lt;x&gt;\n</pre>",
             "<img src=\"/r/x/poster.svg\"",
+            "\"og:image\" content=\"https://example.org/r/x/poster.svg\"",
         ];
         for part in parts {
             assert!(text.contains(part), "{part} in {text}");

@@ -359,43 +359,40 @@ impl Machines {
         }
     }
 
-    /// Makes a recording called `name` of a `.vmcast` from somebody else, which is believed nothing:
-    /// its lab is locked in before it opens it. The file is not needed afterwards.
+    /// What a machine called `name` is that is a recording of a `.vmcast` from somebody else;
+    /// [`Machines::import`] makes it.
+    pub fn import_spec(file: &Path, name: &str, label: Option<String>) -> MachineSpec {
+        let source = Source::Journal { label: name.to_owned() };
+        let start = StartFrom::Moment {
+            journal: file.to_owned(),
+            at_ticks: 0,
+            until_ticks: Some(u64::MAX),
+        };
+        MachineSpec { label, lifetime: Lifetime::Frozen, start, ..MachineSpec::new(name, source) }
+    }
+
+    /// Makes a machine of [`Machines::import_spec`]'s. The file is believed nothing: its lab is
+    /// locked in before it opens it. It is not needed afterwards.
     ///
     /// # Errors
     /// [`MachinesError::Import`] says what is wrong with it; or another of [`MachinesError`].
-    pub fn import(
-        &self,
-        file: &Path,
-        name: &str,
-        label: Option<String>,
-    ) -> Result<(), MachinesError> {
-        let of = |label: String| Source::Journal { label };
-        let spec = MachineSpec {
-            label,
-            lifetime: Lifetime::Frozen,
-            start: StartFrom::Moment {
-                journal: file.to_owned(),
-                at_ticks: 0,
-                until_ticks: Some(u64::MAX),
-            },
-            ..MachineSpec::new(name, of(name.to_owned()))
-        };
-        self.freeze(&spec).map_err(|error| match error {
+    pub fn import(&self, spec: &MachineSpec) -> Result<(), MachinesError> {
+        self.freeze(spec).map_err(|error| match error {
             MachinesError::Start(words) => MachinesError::Import(words),
             error => error,
         })?;
-        let placed = self.place_import(name).and_then(|()| {
-            let timeline = Timeline::open(&self.journal(name)?)?;
+        let placed = self.place_import(&spec.name).and_then(|()| {
+            let timeline = Timeline::open(&self.journal(&spec.name)?)?;
             let header = timeline.header();
             let label = header.label.chars().filter(|c| !c.is_control()).collect();
             let (memory_bytes, harts) = (Some(header.memory_bytes), header.harts);
-            let spec = MachineSpec { memory_bytes, harts, source: of(label), ..spec };
+            let source = Source::Journal { label };
+            let spec = MachineSpec { memory_bytes, harts, source, ..spec.clone() };
             self.write_spec(&spec, SPEC_FILE)
         });
         if placed.is_err() {
             // The error at hand says more than one of cleaning up would.
-            let _ = self.remove(name);
+            let _ = self.remove(&spec.name);
         }
         placed
     }

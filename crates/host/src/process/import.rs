@@ -13,7 +13,7 @@ use stackvm_timeline::replay::Replay;
 use stackvm_timeline::{BranchId, Timeline};
 
 use super::make::owner;
-use super::start::StartError;
+use super::start::{StartError, in_a_line};
 use crate::machines::{IMPORT_FOLDER, JOURNAL_FOLDER, Left, MachineSpec, STOPPED_FILE, Source};
 use crate::machines::{Lifetime, StartFrom};
 use crate::sandbox::{self, Plan, Sandbox};
@@ -45,15 +45,7 @@ pub(super) fn import(
         let (own, read) = (vec![import.clone()], vec![file.to_owned()]);
         sandbox::enter(&Plan { own, read, written: vec![stopped.clone()], ..Plan::default() })?;
     }
-    let unusable = |error: &dyn std::error::Error| {
-        let mut problem = error.to_string();
-        let mut source = error.source();
-        while let Some(error) = source {
-            problem = format!("{problem}: {error}");
-            source = error.source();
-        }
-        StartError::Foreigner(problem)
-    };
+    let unusable = |error: &dyn std::error::Error| StartError::Foreigner(in_a_line(error));
     let timeline = Arc::new(Timeline::open(file).map_err(|error| unusable(&error))?);
     let until = timeline.branch(BranchId::TRUNK).end;
     let header = timeline.header().clone();

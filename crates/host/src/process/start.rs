@@ -171,8 +171,13 @@ pub(super) fn ready() -> Readiness {
 
 /// The error with all its causes, in a line.
 pub(super) fn failure(error: &StartError) -> Readiness {
+    Readiness::Failed(in_a_line(error))
+}
+
+/// An error with all its causes.
+pub(super) fn in_a_line(error: &dyn std::error::Error) -> String {
     let mut message = error.to_string();
-    let mut cause = std::error::Error::source(error);
+    let mut cause = error.source();
     while let Some(error) = cause {
         let text = error.to_string();
         if !message.contains(&text) {
@@ -180,7 +185,7 @@ pub(super) fn failure(error: &StartError) -> Readiness {
         }
         cause = error.source();
     }
-    Readiness::Failed(message)
+    message
 }
 
 /// Says the one line, and lets go of standard output: its end is what the starter waits for.

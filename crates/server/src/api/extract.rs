@@ -232,6 +232,15 @@ pub(crate) fn check_text(field: &str, text: &str, max: usize) -> Result<(), Prob
     Ok(())
 }
 
+/// The same on one line, on which there is something.
+pub(crate) fn check_line(field: &str, text: &str, max: usize) -> Result<(), Problem> {
+    check_text(field, text, max)?;
+    match text.trim().is_empty() || text.contains('\n') {
+        true => Err(Problem::field(field, "it is a text on one line")),
+        false => Ok(()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

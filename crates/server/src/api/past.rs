@@ -12,7 +12,7 @@ use stackvm_catalog::rows::SessionRow;
 use stackvm_host::machines::{Bin, Deed, Done, Happened, Lifetime, Picture, Printed};
 use stackvm_machine::Instant;
 
-use super::extract::{Body, Params, Place, Visitor, check_text};
+use super::extract::{Body, Params, Place, Visitor, check_line};
 use super::types::{Begun, BinView, FoundView, MachineView, NewBranch, NewMoment, PictureView};
 use super::types::{EventKind, EventView, TimelineView};
 use crate::app::App;
@@ -20,7 +20,7 @@ use crate::problem::{Kind, Problem};
 use crate::rights::Right;
 
 /// Longest text that is looked for, in bytes.
-const TEXT_BYTES_MAX: usize = 200;
+pub(super) const TEXT_BYTES_MAX: usize = 200;
 /// Most lines that are found.
 const FOUND_MAX: usize = 100;
 /// How many events are told where nobody says, and at most.
@@ -119,10 +119,7 @@ pub(crate) async fn search(
     let grant = app.allow(&session, &id, Right::SeePast).await?;
     params.only(&["q"])?;
     let text = params.text("q").unwrap_or_default();
-    check_text("q", text, TEXT_BYTES_MAX)?;
-    if text.is_empty() || text.contains('\n') {
-        return Err(Problem::field("q", "it is a text on one line"));
-    }
+    check_line("q", text, TEXT_BYTES_MAX)?;
     let from = Instant::from_ns(grant.past_from_ns);
     let found = app.fleet.printed(&id, from, text.to_owned(), FOUND_MAX).await?;
     let consoles = app.rooms.consoles(&id);
@@ -204,8 +201,7 @@ pub(crate) async fn freeze(
     app.allow(&session, &id, Right::Fork).await?;
     let at = body.at_ns.map(|ns| instant(ns).ok_or_else(|| not_an_instant("at_ns"))).transpose()?;
     let new = app.keep_moment(&session, &id, at).await?;
-    let grant = app.see(&session, &new).await?;
-    Ok((StatusCode::CREATED, Json(app.machine_view(&new, &grant).await?)))
+    app.created(&session, &new).await
 }
 
 impl App {
@@ -217,11 +213,32 @@ impl App {
         at: Option<Instant>,
     ) -> Result<String, Problem> {
         let new = self.fleet.freeze(id, at).await?;
-        // Links, notes and chat of another one of its name that is gone for good.
-        self.catalog.forget_machine(&new).await?;
-        self.tell_changed(&new);
-        self.audit(session, "machine.moment", &new, format!("of {id}")).await?;
+        self.kept(session, &new, "machine.moment", format!("of {id}")).await?;
         Ok(new)
+    }
+
+    /// Says that a machine was made which never runs.
+    pub(super) async fn kept(
+        &self,
+        session: &SessionRow,
+        new: &str,
+        action: &str,
+        detail: String,
+    ) -> Result<(), Problem> {
+        // Links, notes and chat of another one of its name that is gone for good.
+        self.catalog.forget_machine(new).await?;
+        self.tell_changed(new);
+        self.audit(session, action, new, detail).await
+    }
+
+    /// The answer that a machine was made.
+    pub(super) async fn created(
+        &self,
+        session: &SessionRow,
+        new: &str,
+    ) -> Result<(StatusCode, Json<MachineView>), Problem> {
+        let grant = self.see(session, new).await?;
+        Ok((StatusCode::CREATED, Json(self.machine_view(new, &grant).await?)))
     }
 
     /// Makes a new machine that goes on from an instant of another, called `what`.

@@ -14,8 +14,9 @@ use axum::response::{IntoResponse, Response};
 use stackvm_catalog::ids::{Secret, ShareId};
 use stackvm_catalog::rows::{Publication, ShareRow};
 
-use super::extract::{Body, Params, Place, Visitor, check_text};
+use super::extract::{Body, Params, Place, Visitor, check_line, check_text};
 use super::machines::check_tags;
+use super::past::TEXT_BYTES_MAX;
 use super::shares::check_role;
 use super::types::{NewPublication, OutgoingView, Page, PublicationView, Published, Visibility};
 use crate::access::over;
@@ -30,8 +31,6 @@ use crate::rooms::Cut;
 /// Longest title and description, in bytes.
 const TITLE_BYTES_MAX: usize = 200;
 const DESCRIPTION_BYTES_MAX: usize = 4000;
-/// Longest text that is looked for, in bytes.
-const TEXT_BYTES_MAX: usize = 200;
 
 /// Published recordings that are listed, the newest first. Anybody may ask.
 #[utoipa::path(get, path = "/api/publications", tag = "publications", security(()),
@@ -156,9 +155,7 @@ pub(crate) async fn withdraw(
 ) -> Result<StatusCode, Problem> {
     app.allow(&session, &id, Right::Share).await?;
     if let Some(row) = app.publication_of(&id).await? {
-        app.catalog.revoke_share(row.id, unix_ms()).await?;
-        app.rooms.cut(&Cut::Share(row.id, Gone::Revoked));
-        app.audit(&session, "recording.withdraw", &id, row.id.to_string()).await?;
+        app.take_back(&session, &row).await?;
     }
     Ok(StatusCode::NO_CONTENT)
 }
@@ -181,10 +178,7 @@ pub(crate) async fn outgoing(
     params.only(&["q"])?;
     let text = params.text("q").map(str::to_owned);
     if let Some(text) = &text {
-        check_text("q", text, TEXT_BYTES_MAX)?;
-        if text.is_empty() || text.contains('\n') {
-            return Err(Problem::field("q", "it is a text on one line"));
-        }
+        check_line("q", text, TEXT_BYTES_MAX)?;
     }
     app.fleet.outgoing(&id, text).await.map(|outgoing| Json(outgoing.into()))
 }
@@ -196,13 +190,15 @@ pub(crate) async fn page(State(app): State<Arc<App>>, Place(id): Place<String>) 
         // The page says what that means.
         return (StatusCode::NOT_FOUND, pages::index("'none'", None)).into_response();
     };
-    let Some(view) = PublicationView::of(&row, "") else { return pages::index("'none'", None) };
+    let view = PublicationView::of(&row, &app.reach.widest());
+    let Some(view) = view else { return pages::index("'none'", None) };
     // Without a transcript it is still a page.
     let transcript = app.fleet.transcript(&row.machine).await.unwrap_or_default();
     let shown = Shown {
         title: &view.title,
         description: &view.description,
-        poster: &view.poster_url,
+        poster: &format!("/r/{}/poster.svg", view.id),
+        poster_url: &view.poster_url,
         transcript: &transcript,
     };
     pages::index("'none'", Some(&shown))
@@ -263,10 +259,7 @@ impl App {
 
 fn check(body: &NewPublication) -> Result<(), Problem> {
     check_role(body.role)?;
-    check_text("title", &body.title, TITLE_BYTES_MAX)?;
-    if body.title.trim().is_empty() || body.title.contains('\n') {
-        return Err(Problem::field("title", "it is a text on one line"));
-    }
+    check_line("title", &body.title, TITLE_BYTES_MAX)?;
     check_text("description", &body.description, DESCRIPTION_BYTES_MAX)?;
     check_tags(&body.tags)
 }

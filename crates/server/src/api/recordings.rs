@@ -41,18 +41,14 @@ pub(crate) async fn create(
     let from = instant(body.from_ns).ok_or_else(|| not_an_instant("from_ns"))?;
     let until = instant(body.until_ns).ok_or_else(|| not_an_instant("until_ns"))?;
     if let Some(name) = &body.name {
-        check_name(name).map_err(Problem::from)?;
+        check_name(name)?;
     }
     if until <= from {
         return Err(Problem::field("until_ns", "it is after `from_ns`"));
     }
     let new = app.fleet.record(&id, from, until, body.name).await?;
-    // Links, notes and chat of another one of its name that is gone for good.
-    app.catalog.forget_machine(&new).await?;
-    app.tell_changed(&new);
-    app.audit(&session, "machine.record", &new, format!("of {id}")).await?;
-    let grant = app.see(&session, &new).await?;
-    Ok((StatusCode::CREATED, Json(app.machine_view(&new, &grant).await?)))
+    app.kept(&session, &new, "recording.keep", format!("of {id}")).await?;
+    app.created(&session, &new).await
 }
 
 /// Makes a recording of a `.vmcast`, which is the body. It is believed nothing: what it says is
@@ -70,21 +66,13 @@ pub(crate) async fn upload(
     params.only(&["name"])?;
     let name = params.text("name").map(str::to_owned);
     if let Some(name) = &name {
-        check_name(name).map_err(Problem::from)?;
+        check_name(name)?;
     }
-    let (file, path) = app.fleet.upload().await?;
-    let taken = match take(request.into_body(), file).await {
-        Ok(()) => app.fleet.import(path.clone(), name).await,
-        Err(problem) => Err(problem),
-    };
-    // It is in the machine's folder now, or of no use.
-    let _ = spawn_blocking(move || std::fs::remove_file(path)).await;
-    let new = taken?;
-    app.catalog.forget_machine(&new).await?;
-    app.tell_changed(&new);
-    app.audit(&session, "recording.upload", &new, "").await?;
-    let grant = app.see(&session, &new).await?;
-    Ok((StatusCode::CREATED, Json(app.machine_view(&new, &grant).await?)))
+    let (file, transit) = app.fleet.transit().await?;
+    take(request.into_body(), file).await?;
+    let new = app.fleet.import(transit, name).await?;
+    app.kept(&session, &new, "recording.upload", String::new()).await?;
+    app.created(&session, &new).await
 }
 
 /// Writes a body to a file. Its owner sends it; a page in another tab cannot.

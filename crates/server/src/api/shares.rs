@@ -133,6 +133,21 @@ impl App {
         })
     }
 
+    /// Takes a link back, if it is good: whoever is here through it is out.
+    pub(super) async fn take_back(
+        &self,
+        session: &SessionRow,
+        share: &ShareRow,
+    ) -> Result<(), Problem> {
+        if self.catalog.revoke_share(share.id, unix_ms()).await? {
+            self.rooms.cut(&Cut::Share(share.id, Gone::Revoked));
+            self.sweep_visits().await?;
+            let (id, machine) = (share.id.to_string(), share.machine.as_str());
+            self.audit(session, "share.revoke", &id, machine).await?;
+        }
+        Ok(())
+    }
+
     /// Lets a guest type at a machine that was made for them: through a link whose secret nobody
     /// has, so that it is listed and can be taken back like any other.
     pub(super) async fn let_in(
@@ -231,11 +246,7 @@ pub(crate) async fn revoke(
     // Whoever may not see the machine does not learn that there is such a link.
     app.see(&session, &share.machine).await.map_err(|_| unknown())?;
     app.allow(&session, &share.machine, Right::Share).await?;
-    if app.catalog.revoke_share(id, unix_ms()).await? {
-        app.rooms.cut(&Cut::Share(id, Gone::Revoked));
-        app.sweep_visits().await?;
-        app.audit(&session, "share.revoke", &id.to_string(), share.machine).await?;
-    }
+    app.take_back(&session, &share).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

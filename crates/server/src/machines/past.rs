@@ -4,26 +4,26 @@
 //! Reading is bounded and in turn: whoever drags through a long recording keeps others waiting for
 //! one picture, and no machine from running.
 
+use std::fs::{self, File};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
 use std::time::{Duration, Instant as WallInstant};
 
 use stackvm_host::machines::{
     Deed, Happened, Lifetime, Listed, MachineSpec, Machines, Marker, Outgoing, Picture, Printed,
-    Source, Status, StopHow,
+    Status, StopHow,
 };
 use stackvm_host::protocol::{Command, RecordingAction};
 use stackvm_machine::{ConsoleId, Instant};
 
-use super::{Fleet, MachinesError, Reserved};
+use super::{About, Fleet, MachinesError, Reserved, TRANSIT_FOLDER, Transit};
 use crate::access::random_name;
 use crate::problem::Problem;
 use tokio::task::spawn_blocking;
 
 /// Readers of recordings at once.
 pub(super) const READERS_MAX: usize = 2;
-/// Pictures of recordings that are kept in memory.
-const POSTERS_MAX: usize = 64;
+/// Pictures and texts of recordings that are kept in memory.
+const ABOUT_MAX: usize = 64;
 /// Longest text of what a recording's terminals showed.
 const TRANSCRIPT_BYTES_MAX: usize = 128 << 10;
 /// What a machine showed is written at most so often.
@@ -158,35 +158,38 @@ impl Fleet {
         Ok(reserved.spec().name.clone())
     }
 
-    /// A file of its own for a recording that comes, and its path. Whoever has it removes it.
-    pub(crate) async fn upload(&self) -> Result<(std::fs::File, PathBuf), Problem> {
-        self.check_room(None).await?;
-        let name = random_name().map_err(|error| Problem::unavailable(&error))?;
-        let path = self.data_dir.join(format!("upload-{name}.vmcast"));
-        let made = path.clone();
-        let file = spawn_blocking(move || {
-            std::fs::File::options().write(true).create_new(true).mode(0o600).open(&made)
-        });
-        let file = file.await.map_err(|panic| Problem::unavailable(&panic))?;
-        Ok((file.map_err(|error| Problem::unavailable(&error))?, path))
-    }
-
     /// Makes a recording of a file from somebody else; returns its name.
     pub(crate) async fn import(
         &self,
-        file: PathBuf,
+        file: Transit,
         label: Option<String>,
     ) -> Result<String, Problem> {
         let name = self.free_folder(label.as_deref()).await?;
         let label = label.filter(|label| *label != name);
-        let spec = MachineSpec {
-            label: label.clone(),
-            lifetime: Lifetime::Frozen,
-            ..MachineSpec::new(&name, Source::Journal { label: name.clone() })
-        };
-        let _reserved = self.hold(spec)?;
-        self.with(&name, move |machines, name| machines.import(&file, name, label)).await?;
+        let reserved = self.hold(Machines::import_spec(&file.path, &name, label))?;
+        let spec = reserved.spec().clone();
+        // The file stays until this has ended, also when whoever sent it has left.
+        self.blocking(move |machines| {
+            let _file = file;
+            machines.import(&spec)
+        })
+        .await?;
         Ok(name)
+    }
+
+    /// A file for a recording that comes or goes, which nobody else on this computer reads.
+    pub(crate) async fn transit(&self) -> Result<(File, Transit), Problem> {
+        self.check_room(None).await?;
+        let name = random_name().map_err(|error| Problem::unavailable(&error))?;
+        let folder = self.data_dir.join(TRANSIT_FOLDER);
+        let transit = Transit { path: folder.join(format!("{name}.vmcast")) };
+        let path = transit.path.clone();
+        let made = spawn_blocking(move || {
+            fs::create_dir_all(&folder)?;
+            File::options().write(true).create_new(true).mode(0o600).open(&path)
+        });
+        let made = made.await.map_err(|panic| Problem::unavailable(&panic))?;
+        Ok((made.map_err(|error| Problem::unavailable(&error))?, transit))
     }
 
     /// What goes out with a machine's recording, and where in it a text is.
@@ -198,42 +201,56 @@ impl Fleet {
         self.read_past(id, move |machines, id| machines.outgoing(id, text.as_deref())).await
     }
 
-    /// A machine's recording as a file that nobody else sees, at its beginning.
-    pub(crate) async fn export(&self, id: &str) -> Result<std::fs::File, Problem> {
-        self.check_room(None).await?;
-        let name = random_name().map_err(|error| Problem::unavailable(&error))?;
-        let aside = self.data_dir.join(format!("export-{name}.vmcast"));
+    /// A machine's recording as a file, at its beginning.
+    pub(crate) async fn export(&self, id: &str) -> Result<File, Problem> {
+        let (_, transit) = self.transit().await?;
         self.read_past(id, move |machines, id| {
-            let opened = machines.export(id, &aside).and_then(|()| {
-                let failed = |error| MachinesError::Io { what: "open", path: aside.clone(), error };
-                std::fs::File::open(&aside).map_err(failed)
-            });
-            // Whoever has it open reads it; nobody else finds it.
-            let _ = std::fs::remove_file(&aside);
-            opened
+            machines.export(id, &transit.path)?;
+            let path = &transit.path;
+            // Whoever has it open reads it when it has no name any more.
+            File::open(path).map_err(|error| MachinesError::Io {
+                what: "open",
+                path: path.clone(),
+                error,
+            })
         })
         .await
     }
 
     /// What a recording's terminals showed, as text.
     pub(crate) async fn transcript(&self, id: &str) -> Result<String, Problem> {
-        self.read_past(id, |machines, id| machines.transcript(id, TRANSCRIPT_BYTES_MAX)).await
+        let make = |machines: &Machines, id: &str| machines.transcript(id, TRANSCRIPT_BYTES_MAX);
+        self.about(id, About::Transcript, make).await
     }
 
-    /// A recording as a picture that moves, called `title`: drawn once.
+    /// A recording as a picture that moves, called `title`.
     pub(crate) async fn poster(&self, id: &str, title: String) -> Result<String, Problem> {
+        let make = {
+            let title = title.clone();
+            move |machines: &Machines, id: &str| machines.poster(id, &title)
+        };
+        self.about(id, About::Poster(title), make).await
+    }
+
+    /// What is made of a recording, once: it does not change, and anybody may ask for it.
+    async fn about(
+        &self,
+        id: &str,
+        what: About,
+        make: impl FnOnce(&Machines, &str) -> Result<String, MachinesError> + Send + 'static,
+    ) -> Result<String, Problem> {
         let made = self.get(id).await?.spec.created_unix_s;
-        let key = (id.to_owned(), made, title.clone());
-        if let Some(svg) = self.lock().posters.get(&key) {
-            return Ok(svg.clone());
+        let key = (id.to_owned(), made, what);
+        if let Some(text) = self.lock().about.get(&key) {
+            return Ok(text.clone());
         }
-        let svg = self.read_past(id, move |machines, id| machines.poster(id, &title)).await?;
+        let text = self.read_past(id, make).await?;
         let mut inner = self.lock();
-        if inner.posters.len() >= POSTERS_MAX {
-            inner.posters.clear();
+        if inner.about.len() >= ABOUT_MAX {
+            inner.about.clear();
         }
-        inner.posters.insert(key, svg.clone());
-        Ok(svg)
+        inner.about.insert(key, text.clone());
+        Ok(text)
     }
 
     /// How many machines go on from one.
