@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use stackvm_catalog::ids::{Secret, SessionId, ShareId};
+use stackvm_catalog::ids::{SessionId, ShareId};
 use stackvm_catalog::rows::{SessionRow, ShareRow, VisitLimits};
 use tokio::sync::Semaphore;
 
@@ -231,21 +231,10 @@ impl App {
         // Links, notes and chat of another one of its name that is gone for good.
         self.catalog.forget_machine(&machine).await?;
         let row = ShareRow {
-            id: ShareId::random()?,
-            owner: self.catalog.owner(),
-            machine,
-            role: Role::Driver.name().to_owned(),
-            label: String::new(),
-            secret: Secret::random()?.hash(),
-            password: None,
-            past_from_ns: None,
-            created_unix_ms: now,
             expires_unix_ms: Some(now + u64::from(limits.minutes) * 60_000),
-            revoked_unix_ms: None,
             opened: 1,
-            visits: None,
             visit_of: Some(link.id),
-            published: None,
+            ..self.row_without_secret(&machine, Role::Driver)?
         };
         let making = self.visits.begin_making(&row.machine);
         self.catalog.add_share(&row).await?;

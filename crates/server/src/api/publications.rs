@@ -11,7 +11,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use stackvm_catalog::ids::{Secret, ShareId};
+use stackvm_catalog::ids::ShareId;
 use stackvm_catalog::rows::{Publication, ShareRow};
 
 use super::extract::{Body, Params, Place, Visitor, check_line, check_text};
@@ -117,24 +117,8 @@ pub(crate) async fn publish(
             ShareRow { role: role.name().to_owned(), published: Some(how), ..row }
         }
         None => {
-            let row = ShareRow {
-                id: ShareId::random()?,
-                owner: app.catalog.owner(),
-                machine: id.clone(),
-                role: role.name().to_owned(),
-                label: "published".to_owned(),
-                // Nobody has it, and nobody needs it.
-                secret: Secret::random()?.hash(),
-                password: None,
-                past_from_ns: None,
-                created_unix_ms: unix_ms(),
-                expires_unix_ms: None,
-                revoked_unix_ms: None,
-                opened: 0,
-                visits: None,
-                visit_of: None,
-                published: Some(how),
-            };
+            let row = app.row_without_secret(&id, role)?;
+            let row = ShareRow { label: "published".to_owned(), published: Some(how), ..row };
             app.catalog.add_share(&row).await?;
             row
         }

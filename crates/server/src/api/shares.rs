@@ -148,6 +148,31 @@ impl App {
         Ok(())
     }
 
+    /// A link whose secret nobody has: whoever comes by it comes another way.
+    pub(crate) fn row_without_secret(
+        &self,
+        machine: &str,
+        role: Role,
+    ) -> Result<ShareRow, Problem> {
+        Ok(ShareRow {
+            id: ShareId::random()?,
+            owner: self.catalog.owner(),
+            machine: machine.to_owned(),
+            role: role.name().to_owned(),
+            label: String::new(),
+            secret: Secret::random()?.hash(),
+            password: None,
+            past_from_ns: None,
+            created_unix_ms: unix_ms(),
+            expires_unix_ms: None,
+            revoked_unix_ms: None,
+            opened: 0,
+            visits: None,
+            visit_of: None,
+            published: None,
+        })
+    }
+
     /// Lets a guest type at a machine that was made for them: through a link whose secret nobody
     /// has, so that it is listed and can be taken back like any other.
     pub(super) async fn let_in(
@@ -156,23 +181,8 @@ impl App {
         machine: &str,
         label: String,
     ) -> Result<(), Problem> {
-        let share = ShareRow {
-            id: ShareId::random()?,
-            owner: self.catalog.owner(),
-            machine: machine.to_owned(),
-            role: Role::Driver.name().to_owned(),
-            label,
-            secret: Secret::random()?.hash(),
-            password: None,
-            past_from_ns: None,
-            created_unix_ms: unix_ms(),
-            expires_unix_ms: None,
-            revoked_unix_ms: None,
-            opened: 1,
-            visits: None,
-            visit_of: None,
-            published: None,
-        };
+        let row = self.row_without_secret(machine, Role::Driver)?;
+        let share = ShareRow { label, opened: 1, ..row };
         self.catalog.add_share(&share).await?;
         self.catalog.grant(session.id, share.id).await?;
         Ok(())
