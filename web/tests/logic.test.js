@@ -360,3 +360,36 @@ test("an address leads to an instant", async () => {
   assert.equal(instantPath("/m/a", 83_500_000_000.7), "/m/a?t=83.5");
   assert.equal(instantPath("/r/a", null), "/r/a");
 });
+
+test("a branch is called by its last command, until it has a name", async () => {
+  const { branchName, commandOf } = await load("past/branches.ts");
+  check(commandOf, [
+    ["root@tiny:~# rm -rf /usr", "rm -rf /usr"],
+    ["$ ls  ", "ls"],
+    [">>> print(1) # one", "print(1) # one"],
+    ["a price of 3 $ more", "a price of 3 $ more"],
+    ["login", "login"],
+    ["", ""],
+  ]);
+  const branch = (name, last) => branchName({ id: "brisk-otter", name, last });
+  assert.equal(branch("brisk-otter", "root@tiny:~# make"), "make");
+  assert.equal(branch("brisk-otter", "root@tiny:~#"), "root@tiny:~#");
+  assert.equal(branch("brisk-otter", null), "brisk-otter");
+  assert.equal(branch("saved", "root@tiny:~# make"), "saved");
+});
+
+test("what two machines printed is compared", async () => {
+  const { compare } = await load("past/branches.ts");
+  const same = (...lines) => lines.map((line) => ({ left: line, right: line, isSame: true }));
+  const other = (left, right) => ({ left, right, isSame: false });
+  assert.deepEqual(compare([], []), []);
+  assert.deepEqual(compare(["a"], ["a"]), [{ folded: 1 }]);
+  assert.deepEqual(compare(["a", "b", "c"], ["a", "x", "y", "c"]), [
+    { rows: [...same("a"), other("b", "x"), other(null, "y"), ...same("c")] },
+  ]);
+  const long = ["1", "2", "3", "4", "5"];
+  assert.deepEqual(compare([...long, "l"], [...long, "r"]), [
+    { folded: 2 },
+    { rows: [...same("3", "4", "5"), other("l", "r")] },
+  ]);
+});

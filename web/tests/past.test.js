@@ -54,7 +54,20 @@ test("what was is dragged to while the machine runs on", async () => {
   await owner.goto(`${machineUrl}?t=${first / 1e9}`);
   await thenWhere(owner, (rows) => rows.includes("first") && !rows.includes("second"));
 
-  // Nobody else's page moved, and what is typed here now goes nowhere.
+  // Nobody else's page moved, unless it follows or is brought.
+  assert.equal(await says(other), "live");
+  await other.getByRole("button", { name: /^People/ }).click();
+  await other.getByRole("button", { name: /^What to do with/ }).click();
+  await other.getByRole("menuitem", { name: /^Follow/ }).click();
+  await thenWhere(other, (rows) => rows.includes("first") && !rows.includes("second"));
+  await other.getByRole("button", { name: "LIVE" }).click();
+  await strip(other).getByText("follows").waitFor({ state: "detached" });
+  await owner.getByRole("button", { name: "Bring everyone here" }).click();
+  await thenWhere(other, (rows) => rows.includes("first") && !rows.includes("second"));
+  await other.getByText(/brought you to 00:0/).waitFor();
+  await other.getByRole("button", { name: "LIVE" }).click();
+
+  // What is typed in the past goes nowhere.
   await owner.keyboard.type("nowhere");
   await typeLine(other, "echo meanwhile");
   await pictureWhere(other, (rows) => rows.includes("meanwhile") && hasPrompt(rows));
@@ -152,6 +165,17 @@ test("undo goes to just before the last Enter", async () => {
   await thenWhere(owner, (rows) => rows.at(-1) === "root@tiny:~# echo two");
   await owner.keyboard.press("Control+Alt+z");
   await thenWhere(owner, (rows) => rows.at(-1) === "root@tiny:~# echo one");
+  // A line says when it was printed, and after what.
+  await owner.getByRole("button", { name: "To before the next Enter" }).click();
+  await thenWhere(owner, (rows) => rows.at(-1) === "root@tiny:~# echo two");
+  await owner.getByRole("region", { name: "The terminal then" }).getByText("one", { exact: true }).click();
+  const card = owner.getByRole("status", { name: "About this line" });
+  await card.getByText(/^Printed at 00:0.*, after .* entered echo one\.$/).waitFor();
+  await card.getByRole("button", { name: "Go there" }).click();
+  await thenWhere(owner, (rows) => rows.includes("one") && !rows.at(-1).includes("two"));
+  assert.equal(await card.count(), 0);
+  await owner.keyboard.press("Control+Alt+z");
+  await thenWhere(owner, (rows) => rows.at(-1) === "root@tiny:~# echo one");
   await owner.getByRole("button", { name: "To before the next Enter" }).click();
   await thenWhere(owner, (rows) => rows.at(-1) === "root@tiny:~# echo two");
   await owner.getByRole("button", { name: "To before the next Enter" }).click();
@@ -183,11 +207,32 @@ test("a broken machine is broken into before it broke", async () => {
   await pictureWhere(owner, (rows) => rows.includes("alive") && rows.includes("/usr"));
   await strip(owner).getByText("a branch of").waitFor();
 
+  // What became of both, side by side.
+  await owner.getByRole("button", { name: "Compare" }).click();
+  const beside = owner.getByRole("dialog");
+  await beside.getByText(/not found$/).waitFor();
+  await beside.getByText("alive", { exact: true }).waitFor();
+  await beside.getByRole("button", { name: "Close" }).click();
+
   await owner.getByRole("link", { name: "Return" }).click();
   await owner.waitForURL(machineUrl);
   await pictureWhere(owner, (rows) => rows.some((row) => row.includes("not found")));
-  // The dead future is still there, and the branch is a rail on its strip.
-  await strip(owner).locator(".rail").first().waitFor();
+  // The dead future is still there, and the branch is on its strip, called by its last command.
+  const rail = strip(owner).getByRole("link", { name: "clear; echo $state; ls -d /usr" });
+  await rail.click();
+  await pictureWhere(owner, (rows) => rows.includes("alive"));
+  // It is kept by a name, or thrown away.
+  await owner.getByRole("button", { name: "Keep", exact: true }).click();
+  const name = owner.getByRole("textbox", { name: "Name of the branch" });
+  assert.equal(await name.inputValue(), "clear-echo-state-ls-d-usr");
+  await name.fill("saved");
+  await owner.keyboard.press("Enter");
+  await owner.getByRole("heading", { name: "saved" }).waitFor();
+  assert.equal(await owner.getByRole("button", { name: "Keep", exact: true }).count(), 0);
+  await owner.getByRole("button", { name: "Discard" }).click();
+  await owner.waitForURL((url) => url.pathname === new URL(machineUrl).pathname);
+  await thenWhere(owner, (rows) => rows.at(-2)?.endsWith("state=alive") === true);
+  await strip(owner).locator(".rail").waitFor({ state: "detached" });
   assert.deepEqual(owner.complaints, []);
 });
 

@@ -49,6 +49,8 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/picture", get(past::picture))
         .route("/search", get(past::search))
         .route("/events", get(past::events))
+        .route("/text", get(past::text))
+        .route("/line", get(past::line))
         .route("/branch", post(past::branch))
         .route("/moments", post(past::freeze))
         .route("/recordings", post(recordings::create))

@@ -22,7 +22,7 @@ pub use frames::{
 
 /// Version of this protocol, in [`ClientMessage::Join`] and [`ServerMessage::Welcome`]; a page of
 /// another version reloads.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 /// Longest message a page may send, in bytes.
 pub const CLIENT_MESSAGE_BYTES_MAX: usize = 64 << 10;
 /// Most terminal bytes in one frame to a page; a picture of a terminal keeps to
@@ -163,6 +163,8 @@ pub struct Person {
     pub away: bool,
     /// They cannot write in the chat.
     pub muted: bool,
+    /// Their page shows what was, not what is.
+    pub looks_back: bool,
 }
 
 /// Something said beside the machine, or something that happened to it.
@@ -288,6 +290,27 @@ pub enum ServerMessage {
         person: Option<PersonId>,
         /// What they are called (a person at the command line is not here).
         name: String,
+    },
+    /// Where the person looks whom this page follows, each time that changes.
+    Led {
+        /// Who.
+        person: PersonId,
+        /// At which terminal.
+        #[schema(value_type = u8)]
+        console: ConsoleIndex,
+        /// At which instant, in nanoseconds of the machine's time, no earlier than this page may see;
+        /// `null` is live.
+        at_ns: Option<u64>,
+    },
+    /// Somebody brings everybody to where they look.
+    Brought {
+        /// What they are called.
+        name: String,
+        /// To which terminal.
+        #[schema(value_type = u8)]
+        console: ConsoleIndex,
+        /// To which instant, as in [`ServerMessage::Led`].
+        at_ns: Option<u64>,
     },
     /// What has been said lately; the first time, everything this page may know of.
     Chat {
@@ -429,6 +452,21 @@ pub enum ClientMessage {
         /// Nobody.
         away: bool,
     },
+    /// This page shows a terminal as it was at an instant; live, without one.
+    Look {
+        /// Which.
+        #[schema(value_type = u8)]
+        console: ConsoleIndex,
+        /// The instant, in nanoseconds of the machine's time.
+        at_ns: Option<u64>,
+    },
+    /// Tell me where somebody looks, from now on; nobody, without one.
+    Follow {
+        /// Who.
+        person: Option<PersonId>,
+    },
+    /// Bring everybody to where this page looks: for those who may type.
+    Bring,
     /// Answer this; the page measures the line.
     Ping {
         /// Anything.

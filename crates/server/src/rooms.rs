@@ -25,6 +25,7 @@ mod supervisor;
 mod tests;
 mod text;
 mod versioned;
+mod views;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -89,12 +89,23 @@ impl Folder {
     }
 }
 
-/// A made-up keyframe and its new chunks, in a pack at `pack`.
+/// A made-up keyframe and its new chunks, in a pack at `pack`; its terminals show nothing.
 pub(crate) fn keyframe(pack: &Path, branch: BranchId, at: Instant, content: u8) -> Keyframe {
+    keyframe_showing(pack, branch, at, content, &Derived::default())
+}
+
+/// The same with something on its terminals.
+pub(crate) fn keyframe_showing(
+    pack: &Path,
+    branch: BranchId,
+    at: Instant,
+    content: u8,
+    derived: &Derived,
+) -> Keyframe {
     let mut writer = PackWriter::new(File::create(pack).expect("create"));
     let mut blob = |bytes: &[u8]| tree::write_blob(bytes, &NoChunks, &mut writer).expect("write");
     let state = blob(&[content; 5000]);
-    let derived = blob(&postcard::to_stdvec(&Derived::default()).expect("plain data"));
+    let derived = blob(&postcard::to_stdvec(derived).expect("plain data"));
     let written = blob(&[1]);
     let mut ram = vec![0; 2 << 20];
     ram[12 << 12..][..4096].fill(content);

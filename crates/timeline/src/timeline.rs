@@ -4,6 +4,7 @@ mod blocks;
 mod check;
 mod entered;
 mod find;
+mod line;
 mod picture;
 #[cfg(test)]
 mod tests;
@@ -25,6 +26,7 @@ use crate::note::Note;
 use crate::track::TrackItem;
 
 pub use entered::Entered;
+pub use line::LineShown;
 pub use picture::{Activity, BINS_MAX, Bin, ENTERED_MAX};
 
 pub(crate) use blocks::{Piece, TrackPart, scan_log};

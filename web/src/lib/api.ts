@@ -69,6 +69,23 @@ export type BinView = {
 };
 export type PictureView = { at_ns: number; columns: number; rows: number; draw: string };
 export type FoundView = { at_ns: number; console: number | null; line: string };
+export type EventView = {
+  at_ns: number;
+  kind: "entered" | "marked";
+  who: string;
+  console: number | null;
+  text: string;
+};
+export type LineView = { line: string; at_ns: number | null; entered: EventView | null };
+export type TextView = { lines: string[]; lines_before: number };
+/** What goes on from a machine, or keeps a part of its past. */
+export type BranchView = {
+  id: string;
+  name: string;
+  kind: "machine" | "moment" | "recording";
+  at_ns: number;
+  last: string | null;
+};
 export type ReportView = { moment: string; url: string; markdown: string };
 export type BranchOf = { id: string; at_ns: number };
 export type Past = "from_now" | "all";

@@ -2,7 +2,7 @@
 // crates/server/src/protocol.rs and its folder. Tests on both sides read tests/protocol.json.
 
 /** A page of another version than the server's loads itself again. */
-export const VERSION = 2;
+export const VERSION = 3;
 /** Longest message to the server, in bytes. */
 export const CLIENT_MESSAGE_BYTES_MAX = 64 << 10;
 /** Longest name of a person, and longest thing said in the chat, in bytes. */
@@ -64,6 +64,8 @@ export type Person = {
   lag_ms: number | null;
   away: boolean;
   muted: boolean;
+  /** Their page shows what was, not what is. */
+  looks_back: boolean;
 };
 export type Said = {
   id: number;
@@ -125,6 +127,10 @@ export type ServerMessage =
   | { type: "people"; people: Person[] }
   | ({ type: "keyboard" } & Keyboard)
   | { type: "typist"; console: number; person: number | null; name: string }
+  /** Where the person looks whom this page follows; null is live. */
+  | { type: "led"; person: number; console: number; at_ns: number | null }
+  /** Somebody brings everybody to where they look. */
+  | { type: "brought"; name: string; console: number; at_ns: number | null }
   | { type: "chat"; said: Said[] }
   | { type: "door"; locked: boolean }
   | { type: "pong"; nonce: number }
@@ -148,6 +154,9 @@ export type ClientMessage =
   | { type: "rename"; name: string }
   | { type: "say"; text: string; at_ns?: number }
   | { type: "away"; away: boolean }
+  | { type: "look"; console: number; at_ns: number | null }
+  | { type: "follow"; person: number | null }
+  | { type: "bring" }
   | { type: "ping"; nonce: number; lag_ms: number | null }
   | { type: "ask_keyboard" }
   | { type: "release_keyboard" }
@@ -203,6 +212,7 @@ const person = fields({
   lag_ms: orNull(isCount),
   away: isFlag,
   muted: isFlag,
+  looks_back: isFlag,
 });
 const said = fields({
   id: isCount,
@@ -249,6 +259,8 @@ const SHAPES: Record<ServerMessage["type"], Shape> = {
     left_s: orNull(isCount),
   }),
   typist: fields({ console: isCount, person: orNull(isCount), name: isText }),
+  led: fields({ person: isCount, console: isCount, at_ns: orNull(isCount) }),
+  brought: fields({ name: isText, console: isCount, at_ns: orNull(isCount) }),
   chat: fields({ said: listOf(said) }),
   door: fields({ locked: isFlag }),
   pong: fields({ nonce: isCount }),

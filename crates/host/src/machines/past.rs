@@ -1,12 +1,10 @@
 //! A kept machine's past: what it showed, names of instants, and machines that go on from them. All
 //! only read its journal, which may grow meanwhile: what is durable counts.
 
-use std::collections::VecDeque;
 use std::path::Path;
 use std::time::{Duration, Instant as WallInstant};
 
 use stackvm_machine::{ConsoleId, Instant};
-use stackvm_timeline::ask::{self, Case, Pattern};
 use stackvm_timeline::note::Words;
 use stackvm_timeline::timeline::Activity;
 pub use stackvm_timeline::timeline::Bin;
@@ -93,17 +91,6 @@ pub struct Picture {
     pub text: Vec<String>,
 }
 
-/// A line that a terminal showed.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Printed {
-    /// When.
-    pub at: Instant,
-    /// Which terminal.
-    pub console: ConsoleId,
-    /// The line, without control sequences.
-    pub line: String,
-}
-
 impl MachineSpec {
     /// The machine that this one was, and until when, if its past begins in another's.
     pub fn branch_of(&self) -> Option<(String, Instant)> {
@@ -171,31 +158,6 @@ impl Machines {
         let timeline = Timeline::open(&journal)?;
         let activity = timeline.activity(BranchId::TRUNK, from)?;
         Ok(Some(Happened { activity, actors: timeline.actors().to_vec() }))
-    }
-
-    /// The last lines, at most so many, that a kept machine's terminals showed at an instant or
-    /// later and that have a text in them, whatever the case of its letters; in order.
-    ///
-    /// # Errors
-    /// [`MachinesError::NoPast`], [`MachinesError::Journal`], [`MachinesError::Unknown`].
-    pub fn printed(
-        &self,
-        id: &str,
-        from: Instant,
-        text: &str,
-        lines_max: usize,
-    ) -> Result<Vec<Printed>, MachinesError> {
-        let timeline = Timeline::open(&self.journal(id)?)?;
-        let mut found = VecDeque::new();
-        let Some(pattern) = Pattern::new(text, Case::Ignored) else { return Ok(Vec::new()) };
-        ask::shown(&timeline, BranchId::TRUNK, from, &pattern, &mut |hit| {
-            if found.len() == lines_max {
-                found.pop_front();
-            }
-            found.push_back(Printed { at: hit.at, console: hit.console, line: hit.line });
-            true
-        })?;
-        Ok(found.into())
     }
 
     /// The last things that people did at a kept machine from an instant on, at most so many; in

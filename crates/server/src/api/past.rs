@@ -9,12 +9,12 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use stackvm_catalog::rows::SessionRow;
-use stackvm_host::machines::{Bin, Deed, Done, Happened, Lifetime, Picture, Printed};
-use stackvm_machine::Instant;
+use stackvm_host::machines::{Bin, Deed, Done, Happened, Lifetime, Picture, Printed, Text};
+use stackvm_machine::{ConsoleId, Instant};
 
 use super::extract::{Body, Params, Place, Visitor, check_line};
 use super::types::{Begun, BinView, FoundView, MachineView, NewBranch, NewMoment, PictureView};
-use super::types::{EventKind, EventView, TimelineView};
+use super::types::{EventKind, EventView, LineView, TextView, TimelineView};
 use crate::app::App;
 use crate::problem::{Kind, Problem};
 use crate::rights::Right;
@@ -23,6 +23,8 @@ use crate::rights::Right;
 pub(super) const TEXT_BYTES_MAX: usize = 200;
 /// Most lines that are found.
 const FOUND_MAX: usize = 100;
+/// Most lines of what a terminal printed.
+const TEXT_LINES_MAX: usize = 2000;
 /// How many events are told where nobody says, and at most.
 const EVENTS: usize = 100;
 const EVENTS_MAX: usize = 500;
@@ -91,12 +93,8 @@ pub(crate) async fn picture(
 ) -> Result<Json<PictureView>, Problem> {
     let grant = app.allow(&session, &id, Right::SeePast).await?;
     params.only(&["at_ns", "console"])?;
-    let at_ns = params.text("at_ns").and_then(|text| text.parse().ok());
-    let at = at_ns.and_then(instant).ok_or_else(|| not_an_instant("at_ns"))?;
-    let index = params.text("console").map_or(Some(0), |text| text.parse::<usize>().ok());
-    let console = index.and_then(|index| app.rooms.consoles(&id).get(index).copied());
-    let console =
-        console.ok_or_else(|| Problem::field("console", "the machine has no such terminal"))?;
+    let at = instant_of(&params, "at_ns")?;
+    let console = app.console_of(&id, &params)?;
     let at = at.max(Instant::from_ns(grant.past_from_ns));
     let Picture { at, columns, rows, draw, .. } = app.fleet.picture(&id, console, at).await?;
     Ok(Json(PictureView { at_ns: at.ns(), columns, rows, draw }))
@@ -153,17 +151,71 @@ pub(crate) async fn events(
     let from = Instant::from_ns(grant.past_from_ns);
     let deeds = app.fleet.deeds(&id, from, limit).await?;
     let consoles = app.rooms.consoles(&id);
-    let view = |deed: Deed| {
-        let (kind, console, text) = match deed.what {
-            Done::Entered { console, line } => {
-                let console = consoles.iter().position(|known| *known == console);
-                (EventKind::Entered, console, line)
-            }
-            Done::Marked { name } => (EventKind::Marked, None, name),
-        };
-        EventView { at_ns: deed.at.ns(), kind, who: deed.who, console, text }
+    Ok(Json(deeds.into_iter().map(|deed| event(deed, &consoles)).collect()))
+}
+
+fn event(deed: Deed, consoles: &[ConsoleId]) -> EventView {
+    let (kind, console, text) = match deed.what {
+        Done::Entered { console, line } => {
+            let console = consoles.iter().position(|known| *known == console);
+            (EventKind::Entered, console, line)
+        }
+        Done::Marked { name } => (EventKind::Marked, None, name),
     };
-    Ok(Json(deeds.into_iter().map(view).collect()))
+    EventView { at_ns: deed.at.ns(), kind, who: deed.who, console, text }
+}
+
+/// What a terminal showed at an instant and printed from then on, as lines: the last ones.
+#[utoipa::path(get, path = "/api/machines/{id}/text", tag = "past",
+    params(
+        ("id" = String, Path, description = "The machine."),
+        ("from_ns" = u64, Query, description = "The instant; no earlier than whoever asks may see.", maximum = 1_152_921_504_606_846_975_u64),
+        ("console" = Option<u8>, Query, description = "The terminal's index, as in `Welcome`; else the first."),
+    ),
+    responses((status = 200, description = "They.", body = TextView)))]
+pub(crate) async fn text(
+    State(app): State<Arc<App>>,
+    Visitor(session): Visitor,
+    Place(id): Place<String>,
+    params: Params,
+) -> Result<Json<TextView>, Problem> {
+    let grant = app.allow(&session, &id, Right::SeePast).await?;
+    params.only(&["from_ns", "console"])?;
+    let from = instant_of(&params, "from_ns")?.max(Instant::from_ns(grant.past_from_ns));
+    let console = app.console_of(&id, &params)?;
+    let Text { lines, lines_before } = app.fleet.text(&id, console, from, TEXT_LINES_MAX).await?;
+    Ok(Json(TextView { lines, lines_before }))
+}
+
+/// A line of what a terminal showed at an instant: when it was printed, and what was entered before.
+#[utoipa::path(get, path = "/api/machines/{id}/line", tag = "past",
+    params(
+        ("id" = String, Path, description = "The machine."),
+        ("at_ns" = u64, Query, description = "The instant; the nearest that there is counts.", maximum = 1_152_921_504_606_846_975_u64),
+        ("row" = u16, Query, description = "The row, counted from 0."),
+        ("console" = Option<u8>, Query, description = "The terminal's index, as in `Welcome`; else the first."),
+    ),
+    responses((status = 200, description = "It.", body = LineView)))]
+pub(crate) async fn line(
+    State(app): State<Arc<App>>,
+    Visitor(session): Visitor,
+    Place(id): Place<String>,
+    params: Params,
+) -> Result<Json<LineView>, Problem> {
+    let grant = app.allow(&session, &id, Right::SeePast).await?;
+    params.only(&["at_ns", "row", "console"])?;
+    let no_row = || Problem::field("row", "the terminal has no such row");
+    let row = params.text("row").and_then(|text| text.parse::<u16>().ok()).ok_or_else(no_row)?;
+    let from = Instant::from_ns(grant.past_from_ns);
+    let at = instant_of(&params, "at_ns")?;
+    let console = app.console_of(&id, &params)?;
+    let line = app.fleet.line(&id, console, at, row.into(), from).await?.ok_or_else(no_row)?;
+    let consoles = app.rooms.consoles(&id);
+    Ok(Json(LineView {
+        line: line.text,
+        at_ns: line.printed.map(|at| at.ns() + 1),
+        entered: line.entered.map(|deed| event(deed, &consoles)),
+    }))
 }
 
 /// Makes a new machine that goes on from an instant of this one, which does not notice. Whoever may
@@ -205,6 +257,13 @@ pub(crate) async fn freeze(
 }
 
 impl App {
+    /// The terminal of a machine that a request is about: the first, where it does not say.
+    fn console_of(&self, id: &str, params: &Params) -> Result<ConsoleId, Problem> {
+        let index = params.text("console").map_or(Some(0), |text| text.parse::<usize>().ok());
+        let console = index.and_then(|index| self.rooms.consoles(id).get(index).copied());
+        console.ok_or_else(|| Problem::field("console", "the machine has no such terminal"))
+    }
+
     /// Keeps an instant of a machine, or its present, as a moment; returns its name.
     pub(super) async fn keep_moment(
         &self,
@@ -267,6 +326,12 @@ impl App {
         self.make(task, reserved);
         Ok((StatusCode::ACCEPTED, Json(begun)))
     }
+}
+
+/// The instant that a request is about.
+fn instant_of(params: &Params, field: &str) -> Result<Instant, Problem> {
+    let ns = params.text(field).and_then(|text| text.parse().ok());
+    ns.and_then(instant).ok_or_else(|| not_an_instant(field))
 }
 
 /// None beyond what a machine's clock can count.

@@ -14,8 +14,8 @@ mod publications;
 mod shares;
 
 pub use past::{
-    BinView, BranchOf, EventKind, EventView, FoundView, NewBranch, NewMoment, NewRecording,
-    NewReport, PictureView, ReportView, TimelineView,
+    BinView, BranchOf, EventKind, EventView, FoundView, LineView, NewBranch, NewMoment,
+    NewRecording, NewReport, PictureView, ReportView, TextView, TimelineView,
 };
 pub use publications::{
     FoundIn, NewPublication, OutgoingView, PublicationView, Published, Visibility,

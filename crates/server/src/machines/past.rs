@@ -9,8 +9,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::time::{Duration, Instant as WallInstant};
 
 use stackvm_host::machines::{
-    Deed, Happened, Lifetime, Listed, MachineSpec, Machines, Marker, Outgoing, Picture, Printed,
-    Status, StopHow,
+    Deed, Happened, Lifetime, Line, Listed, MachineSpec, Machines, Marker, Outgoing, Picture,
+    Printed, Status, StopHow, Text,
 };
 use stackvm_host::protocol::{Command, RecordingAction};
 use stackvm_machine::{ConsoleId, Instant};
@@ -61,6 +61,30 @@ impl Fleet {
         lines_max: usize,
     ) -> Result<Vec<Printed>, Problem> {
         self.read_past(id, move |machines, id| machines.printed(id, from, &text, lines_max)).await
+    }
+
+    /// What a terminal showed at an instant and printed from then on: the last lines.
+    pub(crate) async fn text(
+        &self,
+        id: &str,
+        console: ConsoleId,
+        from: Instant,
+        lines_max: usize,
+    ) -> Result<Text, Problem> {
+        self.read_past(id, move |machines, id| machines.text(id, console, from, lines_max)).await
+    }
+
+    /// A row of what a terminal showed at an instant, and how it came there, if that was at `from` or
+    /// later.
+    pub(crate) async fn line(
+        &self,
+        id: &str,
+        console: ConsoleId,
+        at: Instant,
+        row: usize,
+        from: Instant,
+    ) -> Result<Option<Line>, Problem> {
+        self.read_past(id, move |machines, id| machines.line(id, console, at, row, from)).await
     }
 
     /// The last things that people did at a machine from an instant on.

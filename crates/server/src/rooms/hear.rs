@@ -14,6 +14,7 @@ use super::page::Page;
 use super::people::End;
 use super::room::Inner;
 use super::settled::settles;
+use super::views::View;
 use crate::protocol::{ClientMessage, Gone, PersonId, SIZE_RANGE, parse_keys};
 use crate::rights::Right;
 
@@ -89,6 +90,15 @@ impl Page {
                     }
                 })
             }
+            ClientMessage::Look { console, at_ns } => {
+                self.check_console(console)?;
+                if !self.looks.take(Instant::now()) {
+                    return Err(Breach("too many looks"));
+                }
+                self.look_at(View { console, at_ns })
+            }
+            ClientMessage::Follow { person } => self.follow(person),
+            ClientMessage::Bring => self.bring(),
             ClientMessage::Say { text, at_ns } => self.say(&text, at_ns).await,
             ClientMessage::Rename { name } => self.rename(&name).await,
             ClientMessage::Remove { person } => self.remove(person).await,
@@ -137,7 +147,11 @@ impl Page {
     }
 
     /// Does something for which its person needs a right.
-    fn act(&self, right: Right, act: impl FnOnce(&mut Inner, PersonId)) -> Result<(), Breach> {
+    pub(super) fn act(
+        &self,
+        right: Right,
+        act: impl FnOnce(&mut Inner, PersonId),
+    ) -> Result<(), Breach> {
         self.room.change(|inner| match inner.person(self.id, self.epoch) {
             Some(person) if person.grant.may(right) => {
                 act(inner, self.id);
@@ -149,7 +163,7 @@ impl Page {
     }
 
     /// Whether its person may say or change something that is kept, once more; else they are told.
-    fn may_act(&self, right: Right) -> Result<bool, Breach> {
+    pub(super) fn may_act(&self, right: Right) -> Result<bool, Breach> {
         let now = Instant::now();
         self.room.change(|inner| match inner.person(self.id, self.epoch) {
             Some(person) if person.grant.may(right) => {

@@ -19,6 +19,7 @@ use super::link::Waiter;
 use super::people::{End, Floors};
 use super::room::{Inner, Room};
 use super::stream::{Next, Seen};
+use super::views::Led;
 use crate::grant::Grant;
 use crate::protocol::{
     ConsoleIndex, Gone, InputNumber, OUTPUT_BYTES_MAX, PICTURE_LINES_MAX, PersonId, Said,
@@ -59,6 +60,9 @@ pub(crate) struct Page {
     told: Told,
     /// Times it begins to watch a terminal, each of which is a picture.
     pub(super) watches: Budget,
+    /// Times it says where it looks.
+    pub(super) looks: Budget,
+    pub(super) led: Led,
     watched: BTreeMap<ConsoleIndex, Watched>,
 }
 
@@ -145,6 +149,8 @@ impl Room {
                 said_last: 0,
                 told: Told::newcomer(inner),
                 watches: Budget::new(20, Duration::from_millis(500)),
+                looks: Budget::new(40, Duration::from_millis(100)),
+                led: Led { brought: inner.brought.version(), ..Led::default() },
                 watched: BTreeMap::new(),
             };
             let floors = inner.people.take_floors(source);
@@ -213,6 +219,7 @@ impl Page {
             }
             self.tell_machine(inner, &mut messages);
             self.tell_people(inner, &mut messages);
+            self.tell_views(inner, &mut messages);
             self.tell_own(inner, &mut messages);
             let mut frames: Vec<Frame> = messages.into_iter().map(Frame::Message).collect();
             for (&index, watched) in &mut self.watched {

@@ -8,6 +8,7 @@ use stackvm_host::protocol::{Size, SourceId};
 use tokio::sync::watch;
 
 use super::budget::Budget;
+use super::views::View;
 use crate::grant::Grant;
 use crate::protocol::{ConsoleIndex, Gone, InputNumber, Person, PersonId, RefusedKey};
 
@@ -57,6 +58,9 @@ pub(super) struct Present {
     pub(super) source: SourceId,
     pub(super) lag_ms: Option<u32>,
     pub(super) away: bool,
+    pub(super) view: View,
+    /// Whose view this page is told.
+    pub(super) follows: Option<PersonId>,
     pub(super) wishes: BTreeMap<ConsoleIndex, Size>,
     pub(super) floors: Floors,
     pub(super) pending: VecDeque<PendingKey>,
@@ -78,6 +82,8 @@ impl Present {
             source,
             lag_ms: None,
             away: false,
+            view: View::default(),
+            follows: None,
             wishes: BTreeMap::new(),
             floors: BTreeMap::new(),
             pending: VecDeque::new(),
@@ -249,6 +255,7 @@ impl People {
             role: person.grant.role,
             lag_ms: person.lag_ms,
             away: person.away,
+            looks_back: person.view.at_ns.is_some(),
             muted: self.muted.contains(&person.grant.session),
         };
         self.present.values().map(person).collect()

@@ -21,6 +21,7 @@ use super::link::{Link, Waiter};
 use super::people::{End, People, Present};
 use super::text::Text;
 use super::versioned::Versioned;
+use super::views::Brought;
 use super::{Condition, News, Progress, RoomError};
 use crate::clock::unix_ms;
 use crate::grant::Grant;
@@ -64,6 +65,7 @@ pub(super) struct Inner {
     pub(super) turns: Turns,
     pub(super) keyboard: Versioned<Keyboard>,
     pub(super) door_locked: Versioned<bool>,
+    pub(super) brought: Versioned<Option<Brought>>,
     pub(super) last_typist: Option<PersonId>,
     pub(super) chat: Chat,
     pub(super) text: Text,
@@ -104,6 +106,7 @@ impl Room {
             turns: Turns::default(),
             keyboard: Versioned::new(Keyboard::default()),
             door_locked: Versioned::new(false),
+            brought: Versioned::new(None),
             last_typist: None,
             chat: Chat::default(),
             text: Text::default(),

@@ -9,6 +9,7 @@ mod rights;
 mod slow;
 mod socket;
 mod together;
+mod views;
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -23,6 +23,12 @@ impl<T: PartialEq> Versioned<T> {
         changed
     }
 
+    /// Says it again: that is news although it may be the same.
+    pub(super) fn renew(&mut self, value: T) {
+        self.value = value;
+        self.version += 1;
+    }
+
     pub(super) fn get(&self) -> &T {
         &self.value
     }

@@ -167,6 +167,10 @@ pub(crate) fn wrong_input_is_named(site: Site) {
         ("/api/machines/web/picture", "at_ns"),
         ("/api/machines/web/picture?at_ns=-1", "at_ns"),
         ("/api/machines/web/picture?at_ns=18446744073709551615", "at_ns"),
+        ("/api/machines/web/text", "from_ns"),
+        ("/api/machines/web/text?from_ns=0&console=99", "console"),
+        ("/api/machines/web/line?at_ns=0", "row"),
+        ("/api/machines/web/line?at_ns=0&row=65536", "row"),
         ("/api/machines/web/picture?at_ns=0&console=77", "console"),
         ("/api/tasks?limit=-1", "limit"),
         ("/api/images?cursor=x", "cursor"),
@@ -313,5 +317,5 @@ pub(crate) fn the_description_is_true(site: Site) {
             assert!(is_named, "{method} {path}: {}", answer.status);
         }
     }
-    assert_eq!(count, 49, "a new route is described and counted here");
+    assert_eq!(count, 51, "a new route is described and counted here");
 }

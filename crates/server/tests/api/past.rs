@@ -22,11 +22,15 @@ fn picture(who: &Who, at_ns: u64) -> Value {
     picture_of(who, "web", at_ns)
 }
 
-fn picture_of(who: &Who, machine: &str, at_ns: u64) -> Value {
+fn console_of(who: &Who, machine: &str) -> usize {
     let welcome = who.page(machine, None).find_type("welcome").unwrap();
     let is_log = |console: &Value| console["name"] == "kernel log";
     // Once the server has met its lab, it is the only one.
-    let console = welcome["consoles"].as_array().unwrap().iter().position(is_log).unwrap_or(0);
+    welcome["consoles"].as_array().unwrap().iter().position(is_log).unwrap_or(0)
+}
+
+fn picture_of(who: &Who, machine: &str, at_ns: u64) -> Value {
+    let console = console_of(who, machine);
     let path = format!("/api/machines/{machine}/picture?at_ns={at_ns}&console={console}");
     let answer = who.get(&path);
     assert_eq!(answer.status, 200, "{answer:?}");
@@ -404,6 +408,35 @@ pub(crate) fn what_people_did_is_told(site: Site) {
     assert_eq!(events(&site.owner, "?limit=2"), told(&expected[1..]));
     // Who came by a link that begins at an instant learns nothing from before it.
     assert_eq!(events(&late, ""), told(&expected[2..]));
+
+    // A line leads to when it was printed, and to what was entered before; so much of it as whoever
+    // asks may know.
+    let end_ns = timeline(&site.owner)["end_ns"].as_u64().unwrap();
+    let console = console_of(&site.owner, "web");
+    let line = |who: &Who, text: &str| -> (Value, Value) {
+        let row =
+            |row| format!("/api/machines/web/line?at_ns={end_ns}&row={row}&console={console}");
+        let lines: Vec<Value> = (0..24).map(|number| who.get(&row(number)).json()).collect();
+        let line = lines.iter().find(|it| it["line"].as_str().unwrap().trim() == text);
+        let line = line.unwrap_or_else(|| panic!("{lines:?}"));
+        (line["at_ns"].clone(), line["entered"]["text"].clone())
+    };
+    let (then_ns, entered) = line(&site.owner, "then");
+    assert_eq!(entered, Value::Null);
+    assert!(shown(&site.owner, then_ns.as_u64().unwrap()).contains("then"));
+    assert!(!shown(&site.owner, then_ns.as_u64().unwrap() - 1_000_000).contains("then"));
+    assert_eq!(line(&site.owner, "soon").1, "  then");
+    assert_eq!(line(&late, "then"), (Value::Null, Value::Null));
+    assert_eq!(line(&late, "soon").1, Value::Null);
+    let text = |who: &Who, from_ns: u64| -> Vec<String> {
+        let path = format!("/api/machines/web/text?from_ns={from_ns}&console={console}");
+        let lines = who.get(&path).json()["lines"].clone();
+        serde_json::from_value(lines).unwrap()
+    };
+    assert!(text(&site.owner, 0).iter().any(|line| line == "ok"), "{:?}", text(&site.owner, 0));
+    let since = text(&site.owner, then_ns.as_u64().unwrap());
+    let last: Vec<&str> = since.iter().rev().map(|line| line.trim()).take(2).collect();
+    assert_eq!(last, ["soon", "then"], "{since:?}");
 
     let report = |role: &str| site.owner.post("/api/machines/web/reports", &json!({"role": role}));
     let made = report("viewer");

@@ -77,6 +77,15 @@ impl Scrolled {
         &self.screen
     }
 
+    /// When a row, counted from 0, was last written; `None` while a full-screen program shows its own
+    /// screen, and for a row that there is not.
+    pub fn written(&self, row: usize) -> Option<Instant> {
+        match self.screen.kind() {
+            ScreenKind::Primary => self.rows.get(row).copied(),
+            ScreenKind::Alternate => None,
+        }
+    }
+
     /// Draws what the guest wrote by `at`.
     pub fn feed(&mut self, bytes: &[u8], at: Instant) {
         let Scrolled { screen, rows, history } = self;

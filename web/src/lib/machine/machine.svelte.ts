@@ -15,6 +15,7 @@ import type {
   Welcome,
 } from "../protocol.ts";
 import type { Dimensions, Screen } from "../terminal/screen.ts";
+import { instant } from "../format.ts";
 import { mayType } from "../together/keyboard.ts";
 import { Connection, type Line } from "./connection.ts";
 
@@ -24,8 +25,13 @@ export type Typist = { console: number; person: number | null; name: string; cou
 
 /** Said in the chat that a page keeps. */
 const SAID_MAX = 500;
+/** Between two times that others are told where this page looks. */
+const LOOK_MS = 200;
 /** Leaving asks while somebody typed this recently. */
 const RECENT_MS = 60_000;
+
+/** Where somebody else looks, and how this page came to be told. */
+export type Led = { console: number; at: number | null; by: "followed" | "brought"; count: number };
 
 export class Machine {
   readonly id: string;
@@ -63,12 +69,19 @@ export class Machine {
   /** Why the last key was not typed. */
   refusal = $state<Refusal | null>(null);
   title = $state("");
+  /** Whom this page follows. */
+  followed = $state<number | null>(null);
+  /** Where this page is led; counts, so that the same place again is news too. */
+  led = $state.raw<Led | null>(null);
   /** Counts what its terminals showed this page. */
   shownCount = $state(0);
 
   #screen: Screen | null = null;
   readonly #connection: Connection;
   #wish: Dimensions | null = null;
+  /** Where this page looks, which others are told. */
+  #view: { console: number; at_ns: number | null } = { console: 0, at_ns: null };
+  #teller: ReturnType<typeof setTimeout> | undefined;
   #typedAt = Number.NEGATIVE_INFINITY;
   readonly #onRename: (name: string) => void;
 
@@ -171,13 +184,43 @@ export class Machine {
     this.#connection.send({ type: "mute", person, muted });
   readonly remove = (person: number) => this.#connection.send({ type: "remove", person });
   readonly lockDoor = (locked: boolean) => this.#connection.send({ type: "lock_door", locked });
+  /** This page shows a terminal as it was at an instant; null is live. */
+  look(at: number | null): void {
+    const before = this.#view;
+    this.#view = { console: this.shown, at_ns: at === null ? null : Math.floor(at) };
+    if (before.at_ns === this.#view.at_ns && before.console === this.#view.console) return;
+    this.#teller ??= setTimeout(() => this.#sayView(), LOOK_MS);
+  }
+
+  readonly follow = (person: number | null) => {
+    if (this.followed === person) return;
+    this.followed = person;
+    this.#connection.send({ type: "follow", person });
+  };
+  /** Everybody is to look where this page looks. */
+  readonly bring = () => {
+    this.#sayView();
+    this.#connection.send({ type: "bring" });
+  };
+
   readonly comeAgain = () => {
     this.gone = null;
     this.#connection.again();
   };
 
   close(): void {
+    clearTimeout(this.#teller);
     this.#connection.close();
+  }
+
+  #sayView(): void {
+    clearTimeout(this.#teller);
+    this.#teller = undefined;
+    this.#connection.send({ type: "look", ...this.#view });
+  }
+
+  #lead(by: Led["by"], { console, at_ns }: { console: number; at_ns: number | null }): void {
+    this.led = { console, at: at_ns, by, count: (this.led?.count ?? 0) + 1 };
   }
 
   #sayWish(): void {
@@ -215,7 +258,18 @@ export class Machine {
         return;
       case "people":
         this.people = message.people;
+        if (!this.people.some(({ id }) => id === this.followed)) this.followed = null;
         return;
+      case "led":
+        if (message.person === this.followed) this.#lead("followed", message);
+        return;
+      case "brought": {
+        this.follow(null);
+        this.#lead("brought", message);
+        const when = message.at_ns === null ? "what is live" : instant(message.at_ns).clock;
+        this.notice = `${message.name} brought you to ${when}.`;
+        return;
+      }
       case "keyboard":
         this.keyboard = message;
         if (this.whyNot === null) this.refusal = null;
@@ -251,6 +305,9 @@ export class Machine {
     this.consoles = welcome.consoles;
     this.isDoorLocked = welcome.door_locked;
     this.gone = null;
+    // Whoever comes again looks at what is live, and follows nobody, as far as the server knows.
+    if (this.#view.at_ns !== null) this.#sayView();
+    this.followed = null;
     if (this.shown >= welcome.consoles.length && this.shown !== 0) this.show(0);
     else this.#sayWish();
   }

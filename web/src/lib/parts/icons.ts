@@ -47,6 +47,7 @@ export const ICONS = {
   camera: "M2.5 5.500h2.300l1-1.800h4.400l1 1.800h2.300v7.300h-11zM8 7a2.100 2.100 0 1 0 0 4.200A2.100 2.100 0 0 0 8 7",
   cut: "M3 3.500v9M13 3.500v9M5.500 8h5M5.500 6v4M10.500 6v4",
   save: "M8 2.500v8M5 7.700l3 2.8 3-2.800M3 13.500h10",
+  compare: "M3 3h4v10h-4zM9 3h4v10h-4z",
 } as const;
 
 export type IconName = keyof typeof ICONS;

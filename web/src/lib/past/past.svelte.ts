@@ -3,19 +3,20 @@
 
 import {
   type Begun,
+  type BranchView,
   call,
+  type EventView,
   type FoundView,
+  type LineView,
   type MachineView,
   type MarkerView,
   type Page,
   type PictureView,
+  type TextView,
   type TimelineView,
 } from "../api.ts";
 import type { Screen } from "../terminal/screen.ts";
 import { Tape } from "./tape.ts";
-
-/** A branch of a machine: a machine of its own, that was this one until an instant. */
-export type Rail = { id: string; name: string; at_ns: number };
 
 export const SPEEDS = [1, 4, 16] as const;
 /** Between two looks at what happened, of a machine that does something and of one that does not. */
@@ -26,10 +27,9 @@ const FRAME_MS = 50;
 export class Past {
   readonly #path: string;
   readonly #bearer: string | null;
-  readonly #id: string;
   timeline = $state.raw<TimelineView | null>(null);
   marks = $state.raw<MarkerView[]>([]);
-  rails = $state.raw<Rail[]>([]);
+  rails = $state.raw<BranchView[]>([]);
   /** The instant shown; null is live. */
   at = $state<number | null>(null);
   fault = $state<unknown>(null);
@@ -37,6 +37,8 @@ export class Past {
   speed = $state<number>(SPEEDS[0]);
   /** The instant whose picture is on the screen. */
   drawn = $state<number | null>(null);
+  /** Counts how often somebody went somewhere at this page themselves. */
+  strayed = $state(0);
   isBreakingIn = $state(false);
   isKeeping = $state(false);
   /** The machine never runs: nothing is live. */
@@ -55,17 +57,16 @@ export class Past {
   #isSoon = false;
 
   constructor(id: string, bearer: string | null) {
-    this.#id = id;
     this.#path = `/api/machines/${id}`;
     this.#bearer = bearer;
   }
 
   /** Looks at the machine's time now and then, until told otherwise. */
-  follow(isOwner: boolean): () => void {
+  follow(): () => void {
     let isOver = false;
     const look = async () => {
       this.#isSoon = false;
-      if (!document.hidden) await this.look(isOwner);
+      if (!document.hidden) await this.look();
       if (!isOver) this.#lookIn(this.timeline ? LOOK_MS : SOON_MS);
     };
     this.#look = () => void look();
@@ -90,16 +91,16 @@ export class Past {
     this.#looker = setTimeout(() => this.#look?.(), this.#isSoon ? Math.min(ms, SOON_MS) : ms);
   }
 
-  async look(isOwner: boolean): Promise<void> {
+  async look(): Promise<void> {
     const [timeline, marks, rails] = await Promise.all([
       this.#get<TimelineView>("/timeline"),
       this.#get<Page<MarkerView>>("/markers?limit=500"),
-      isOwner ? this.#rails() : null,
+      this.#get<BranchView[]>("/branches"),
     ]);
     // A machine that has just begun has no time yet; the next look finds it.
     if (timeline && timeline.end_ns > 0) this.timeline = timeline;
     if (marks) this.marks = marks.items;
-    if (rails) this.rails = rails;
+    if (rails) this.rails = rails.filter(({ kind }) => kind === "machine");
   }
 
   /** Draws on this screen from now on. */
@@ -115,9 +116,23 @@ export class Past {
 
   /** Goes to an instant; beyond the end is live, or the end of what never runs. */
   go(at: number): void {
+    this.strayed += 1;
+    this.#go(at);
+  }
+
+  /** Goes to where somebody else looks; null is live. */
+  async lead(at: number | null): Promise<void> {
+    this.pause();
+    if (at === null) return this.#goLive();
+    // They may be further than this page knew that there is anything.
+    if (at >= (this.timeline?.end_ns ?? 0)) await this.look();
+    this.#go(at);
+  }
+
+  #go(at: number): void {
     const { timeline } = this;
     const isBeyond = timeline !== null && at >= timeline.end_ns;
-    if (isBeyond && !this.isOver) return this.live();
+    if (isBeyond && !this.isOver) return this.#goLive();
     if (isBeyond) this.pause();
     this.at = Math.max(timeline?.begin_ns ?? 0, isBeyond ? timeline.end_ns : at);
     this.#want(this.at);
@@ -136,13 +151,18 @@ export class Past {
   }
 
   readonly live = () => {
+    this.strayed += 1;
+    this.#goLive();
+  };
+
+  #goLive(): void {
     if (this.isOver) return;
     this.pause();
     this.at = null;
     this.drawn = null;
     this.#wanted = null;
     this.fault = null;
-  };
+  }
 
   /** Plays from here, idle time as fast as it is short on the strip. */
   readonly play = () => {
@@ -240,6 +260,28 @@ export class Past {
     return call<FoundView[]>("GET", path, undefined, { bearer: this.#bearer });
   }
 
+  /** The line in a row of what is on the screen: when it was printed, and after what. */
+  line(row: number): Promise<LineView> {
+    // Beyond its end, the nearest instant counts: the present one.
+    const at = Math.floor(this.at ?? Number.MAX_SAFE_INTEGER);
+    const query = `at_ns=${at}&row=${row}&console=${this.#console}`;
+    const options = { bearer: this.#bearer };
+    return call<LineView>("GET", `${this.#path}/line?${query}`, undefined, options);
+  }
+
+  /** The last line that somebody entered here. */
+  async lastEntered(): Promise<string | null> {
+    const events = await this.#get<EventView[]>("/events?limit=1");
+    return events?.findLast(({ kind }) => kind === "entered")?.text ?? null;
+  }
+
+  /** What another machine, or this one, printed on the terminal shown from an instant on. */
+  text(id: string, from: number): Promise<TextView> {
+    const query = `from_ns=${Math.floor(from)}&console=${this.#console}`;
+    const options = { bearer: this.#bearer };
+    return call<TextView>("GET", `/api/machines/${id}/text?${query}`, undefined, options);
+  }
+
   /** One picture is asked for at a time, and then the newest wish. */
   #want(at: number): void {
     this.#wanted = { at: Math.floor(at), console: this.#console };
@@ -267,17 +309,6 @@ export class Past {
       }
     }
     this.#isAsking = false;
-  }
-
-  async #rails(): Promise<Rail[] | null> {
-    const machines = await call<Page<MachineView>>("GET", "/api/machines?limit=500").catch(
-      () => null,
-    );
-    return (
-      machines?.items.flatMap(({ id, name, branch_of }) =>
-        branch_of?.id === this.#id ? [{ id, name, at_ns: branch_of.at_ns }] : [],
-      ) ?? null
-    );
   }
 
   #get<T>(path: string): Promise<T | null> {

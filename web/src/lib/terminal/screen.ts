@@ -171,6 +171,20 @@ export class Screen {
     };
   }
 
+  /** Which row somebody points at, and where its lower edge is in pixels of the box; null if at none,
+      or if what is in sight is not the screen, or something was selected. */
+  rowAt(event: MouseEvent): { row: number; top: number } | null {
+    const drawn = this.#box?.querySelector(".xterm-screen");
+    const buffer = this.#terminal.buffer.active;
+    if (!this.#box || !drawn || buffer.viewportY !== buffer.baseY) return null;
+    if (this.#terminal.hasSelection()) return null;
+    const { top, height } = drawn.getBoundingClientRect();
+    const each = height / this.#terminal.rows;
+    const row = Math.floor((event.clientY - top) / each);
+    if (row < 0 || row >= this.#terminal.rows) return null;
+    return { row, top: top - this.#box.getBoundingClientRect().top + (row + 1) * each };
+  }
+
   #withHeld(text: string): string {
     const { held } = this;
     if (held === null) return text;

@@ -105,6 +105,27 @@ pub struct FoundView {
     pub line: String,
 }
 
+/// What a terminal printed.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, ToSchema)]
+pub struct TextView {
+    /// Its last lines, in order, without control sequences; at most 2000.
+    pub lines: Vec<String>,
+    /// How many lines there were before these.
+    pub lines_before: u64,
+}
+
+/// A line that a terminal showed, and how it came there.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, ToSchema)]
+pub struct LineView {
+    /// Its text.
+    pub line: String,
+    /// When it was printed; `null` for one that a full-screen program drew, and for one that was
+    /// there before whoever asks may look.
+    pub at_ns: Option<u64>,
+    /// The last line that somebody had entered on this terminal by then.
+    pub entered: Option<EventView>,
+}
+
 /// The instant that a machine is to go on from.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]

@@ -30,6 +30,7 @@ async fn what_is_not_yours_to_do_ends_the_connection() {
         ClientMessage::AskKeyboard,
         ClientMessage::ReleaseKeyboard,
         ClientMessage::GiveKeyboard { to: owner_id },
+        ClientMessage::Bring,
     ] {
         for (who, allowed) in [(VIEWER, false), (COMMENTER, false), (ADA, true)] {
             check(who, message.clone(), allowed).await;
@@ -41,9 +42,10 @@ async fn what_is_not_yours_to_do_ends_the_connection() {
     }
     for message in [
         ClientMessage::Watch { console: 3 },
+        ClientMessage::Look { console: 3, at_ns: None },
         ClientMessage::Resize { console: 200, columns: 80, rows: 24 },
         ClientMessage::Join {
-            version: 2,
+            version: 3,
             page: page_name(1),
             bearer: None,
             run: None,
