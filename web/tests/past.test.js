@@ -232,7 +232,9 @@ test("a broken machine is broken into before it broke", async () => {
   await owner.getByRole("button", { name: "Discard" }).click();
   await owner.waitForURL((url) => url.pathname === new URL(machineUrl).pathname);
   await thenWhere(owner, (rows) => rows.at(-2)?.endsWith("state=alive") === true);
-  await strip(owner).locator(".rail").waitFor({ state: "detached" });
+  const isGone = async () =>
+    (await (await fetch("/api/machines?limit=500")).json()).items.every(({ name }) => name !== "saved");
+  await owner.waitForFunction(isGone);
   assert.deepEqual(owner.complaints, []);
 });
 

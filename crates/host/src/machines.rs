@@ -18,6 +18,7 @@ use crate::client::{ClientError, Connection};
 use crate::protocol::{Command, Info, Reply};
 use crate::sandbox::Sandbox;
 
+mod branches;
 mod error;
 mod labels;
 mod left;

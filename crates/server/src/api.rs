@@ -17,6 +17,7 @@ use crate::pages;
 use crate::problem::{Kind, Problem};
 
 pub(crate) mod audit;
+pub(crate) mod branches;
 pub(crate) mod extract;
 pub(crate) mod home;
 pub(crate) mod images;
@@ -52,6 +53,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/text", get(past::text))
         .route("/line", get(past::line))
         .route("/branch", post(past::branch))
+        .route("/branches", get(branches::list))
         .route("/moments", post(past::freeze))
         .route("/recordings", post(recordings::create))
         .route("/recording", get(recordings::download))

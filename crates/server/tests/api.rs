@@ -7,6 +7,8 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+#[path = "api/branches.rs"]
+mod branches;
 #[path = "../../host/tests/process/echo.rs"]
 mod echo;
 #[path = "api/fields.rs"]
@@ -43,7 +45,7 @@ use stackvm_host::sandbox::Sandbox;
 /// A test gets a server with an empty data directory.
 type Test = fn(Site);
 
-const TESTS: [(&str, Test); 50] = [
+const TESTS: [(&str, Test); 52] = [
     ("wrong_input_is_named", input::wrong_input_is_named),
     ("no_field_is_taken_on_trust", fields::no_field_is_taken_on_trust),
     ("a_full_disk_is_said_and_cured", full::a_full_disk_is_said_and_cured),
@@ -83,6 +85,11 @@ const TESTS: [(&str, Test); 50] = [
     ("what_people_did_is_told", past::what_people_did_is_told),
     ("any_instant_has_futures", past::any_instant_has_futures),
     ("a_moment_is_kept_as_it_is", past::a_moment_is_kept_as_it_is),
+    ("what_goes_on_from_a_machine_is_told", branches::what_goes_on_from_a_machine_is_told),
+    (
+        "a_name_that_is_given_again_has_no_branches",
+        branches::a_name_that_is_given_again_has_no_branches,
+    ),
     ("each_visitor_has_their_own", visits::each_visitor_has_their_own),
     ("a_visit_ends_when_nobody_is_there", visits::a_visit_ends_when_nobody_is_there),
     ("visits_end_with_their_moment", visits::visits_end_with_their_moment),

@@ -91,25 +91,6 @@ pub struct Picture {
     pub text: Vec<String>,
 }
 
-impl MachineSpec {
-    /// The machine that this one was, and until when, if its past begins in another's.
-    pub fn branch_of(&self) -> Option<(String, Instant)> {
-        let StartFrom::Moment { journal, at_ticks, .. } = &self.start else { return None };
-        if matches!(self.source, Source::Journal { .. }) && self.is_recording() {
-            // It came from elsewhere.
-            return None;
-        }
-        let id = journal.parent()?.file_name()?.to_str()?;
-        Some((id.to_owned(), Instant::from_ticks(*at_ticks)))
-    }
-
-    /// Whether it is a recording: it never runs, and has a past.
-    pub fn is_recording(&self) -> bool {
-        let has_past = matches!(&self.start, StartFrom::Moment { until_ticks: Some(_), .. });
-        self.lifetime == Lifetime::Frozen && has_past
-    }
-}
-
 impl Machines {
     /// Has a machine that runs write what it showed so far, so that it can be looked at. One that
     /// does not run has written everything.

@@ -308,7 +308,7 @@ impl App {
         at: Instant,
         what: &str,
     ) -> Result<(StatusCode, Json<Begun>), Problem> {
-        if session.owner.is_none() && self.fleet.branches(id).await? >= GUESTS_BRANCHES_MAX {
+        if session.owner.is_none() && self.fleet.branches(id).await?.len() >= GUESTS_BRANCHES_MAX {
             let detail = format!("{GUESTS_BRANCHES_MAX} machines go on from it already");
             let action = "Ask its owner to delete some.";
             return Err(Problem::new(Kind::Conflict, detail, action));

@@ -9,10 +9,12 @@ use utoipa::ToSchema;
 use crate::protocol::MachineState;
 use crate::rights::{Right, Role};
 
+mod branches;
 mod past;
 mod publications;
 mod shares;
 
+pub use branches::{BranchKind, BranchView};
 pub use past::{
     BinView, BranchOf, EventKind, EventView, FoundView, LineView, NewBranch, NewMoment,
     NewRecording, NewReport, PictureView, ReportView, TextView, TimelineView,

@@ -4,6 +4,7 @@
 //! Reading is bounded and in turn: whoever drags through a long recording keeps others waiting for
 //! one picture, and no machine from running.
 
+use std::cmp::Reverse;
 use std::fs::{self, File};
 use std::os::unix::fs::OpenOptionsExt;
 use std::time::{Duration, Instant as WallInstant};
@@ -277,10 +278,25 @@ impl Fleet {
         Ok(text)
     }
 
-    /// How many machines go on from one.
-    pub(crate) async fn branches(&self, id: &str) -> Result<usize, Problem> {
-        let is_one = |machine: &Listed| machine.spec.branch_of().is_some_and(|(of, _)| of == id);
-        Ok(self.list().await?.iter().filter(|machine| is_one(machine)).count())
+    /// The machines that go on from one, each with the instant at which it leaves; the newest first.
+    pub(crate) async fn branches(&self, id: &str) -> Result<Vec<(Instant, Listed)>, Problem> {
+        let of = self.get(id).await?.spec;
+        let branch = |machine: Listed| Some((machine.spec.leaves(&of)?, machine));
+        let mut branches: Vec<_> = self.list().await?.into_iter().filter_map(branch).collect();
+        branches.sort_by_key(|(_, machine)| Reverse(machine.spec.created_unix_s));
+        Ok(branches)
+    }
+
+    /// The last line that somebody entered at a machine from an instant on.
+    pub(crate) async fn last_entered(
+        &self,
+        id: &str,
+        from: Instant,
+    ) -> Result<Option<String>, Problem> {
+        if self.lock().coming.contains_key(id) {
+            return Ok(None);
+        }
+        self.read_past(id, move |machines, id| machines.last_entered(id, from)).await
     }
 
     /// A name for a visitor's machine.

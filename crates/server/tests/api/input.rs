@@ -158,6 +158,7 @@ pub(crate) fn wrong_input_is_named(site: Site) {
         ("/api/machines/web/shares?cursor=x", "cursor"),
         ("/api/machines/web/markers?x=1", "x"),
         ("/api/machines/web/timeline?x=1", "x"),
+        ("/api/machines/web/branches?limit=1", "limit"),
         ("/api/machines/web/search", "q"),
         ("/api/machines/web/events?limit=0", "limit"),
         ("/api/machines/web/events?limit=501", "limit"),
@@ -317,5 +318,5 @@ pub(crate) fn the_description_is_true(site: Site) {
             assert!(is_named, "{method} {path}: {}", answer.status);
         }
     }
-    assert_eq!(count, 51, "a new route is described and counted here");
+    assert_eq!(count, 52, "a new route is described and counted here");
 }

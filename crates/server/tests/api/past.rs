@@ -9,7 +9,7 @@ use crate::site::{Site, Who, await_true, entry};
 const TIMELINE: &str = "/api/machines/web/timeline";
 
 /// Types at the machine (no q, f or r: those switch it), and waits until its terminal says so.
-fn type_as(site: &Site, name: &str, keys: &str) {
+pub(crate) fn type_as(site: &Site, name: &str, keys: &str) {
     let mut lab = site.machines().connect("web").unwrap();
     lab.call(Command::Name { name: name.to_owned() }).unwrap();
     lab.send(Command::Type { console: ConsoleId::Serial, bytes: keys.into() }).unwrap();
@@ -41,7 +41,7 @@ fn shown(who: &Who, at_ns: u64) -> String {
     picture(who, at_ns)["draw"].as_str().unwrap().to_owned()
 }
 
-fn timeline(who: &Who) -> Value {
+pub(crate) fn timeline(who: &Who) -> Value {
     let answer = who.get(TIMELINE);
     assert_eq!(answer.status, 200, "{answer:?}");
     answer.json()

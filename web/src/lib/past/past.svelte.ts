@@ -55,6 +55,7 @@ export class Past {
   #looker: ReturnType<typeof setTimeout> | undefined;
   #look: (() => void) | null = null;
   #isSoon = false;
+  #railsAt = Number.NEGATIVE_INFINITY;
 
   constructor(id: string, bearer: string | null) {
     this.#path = `/api/machines/${id}`;
@@ -66,7 +67,8 @@ export class Past {
     let isOver = false;
     const look = async () => {
       this.#isSoon = false;
-      if (!document.hidden) await this.look();
+      const isDue = performance.now() - this.#railsAt >= LOOK_MS;
+      if (!document.hidden) await Promise.all([this.look(), isDue ? this.#lookForRails() : null]);
       if (!isOver) this.#lookIn(this.timeline ? LOOK_MS : SOON_MS);
     };
     this.#look = () => void look();
@@ -92,15 +94,13 @@ export class Past {
   }
 
   async look(): Promise<void> {
-    const [timeline, marks, rails] = await Promise.all([
+    const [timeline, marks] = await Promise.all([
       this.#get<TimelineView>("/timeline"),
       this.#get<Page<MarkerView>>("/markers?limit=500"),
-      this.#get<BranchView[]>("/branches"),
     ]);
     // A machine that has just begun has no time yet; the next look finds it.
     if (timeline && timeline.end_ns > 0) this.timeline = timeline;
     if (marks) this.marks = marks.items;
-    if (rails) this.rails = rails.filter(({ kind }) => kind === "machine");
   }
 
   /** Draws on this screen from now on. */
@@ -309,6 +309,13 @@ export class Past {
       }
     }
     this.#isAsking = false;
+  }
+
+  /** What is entered at branches is in their journals: they are not looked at with every key here. */
+  async #lookForRails(): Promise<void> {
+    const rails = await this.#get<BranchView[]>("/branches");
+    this.#railsAt = performance.now();
+    if (rails) this.rails = rails.filter(({ kind }) => kind === "machine");
   }
 
   #get<T>(path: string): Promise<T | null> {
