@@ -8,6 +8,7 @@ import { scene } from "./scene.js";
 import {
   caughtUp,
   closeDialog,
+  enterLine,
   hasPrompt,
   openPage,
   otherSite,
@@ -37,7 +38,7 @@ async function link(name) {
 test("a newcomer breaks a machine, and it comes to nothing but good", async () => {
   await typeLine(owner, "echo precious > ~/work; cat ~/work");
   await pictureWhere(owner, (rows) => rows.includes("precious") && hasPrompt(rows));
-  await typeLine(owner, "rm -rf ~ /bin; cat ~/work");
+  await enterLine(owner, "rm -rf ~ /bin; cat ~/work");
   await pictureWhere(owner, (rows) => rows.some((row) => row.includes("No such file")));
 
   await goBack();

@@ -6,6 +6,7 @@ import { scene } from "./scene.js";
 import {
   caughtUp,
   clearScreen,
+  enterLine,
   hasPrompt,
   openPage,
   PHONE,
@@ -55,15 +56,17 @@ test("what was is dragged to while the machine runs on", async () => {
   await thenWhere(owner, (rows) => rows.includes("first") && !rows.includes("second"));
 
   // Nobody else's page moved, unless it follows or is brought.
+  // (The link begins after it said first: who has it is led to where it begins.)
   assert.equal(await says(other), "live");
   await other.getByRole("button", { name: /^People/ }).click();
   await other.getByRole("button", { name: /^What to do with/ }).click();
-  await other.getByRole("menuitem", { name: /^Follow/ }).click();
-  await thenWhere(other, (rows) => rows.includes("first") && !rows.includes("second"));
+  await other.getByRole("button", { name: /^Follow/ }).click();
+  await thenWhere(other, (rows) => rows.includes("second") && !rows.includes("meanwhile"));
   await other.getByRole("button", { name: "LIVE" }).click();
   await strip(other).getByText("follows").waitFor({ state: "detached" });
   await owner.getByRole("button", { name: "Bring everyone here" }).click();
-  await thenWhere(other, (rows) => rows.includes("first") && !rows.includes("second"));
+  await thenWhere(other, (rows) => rows.includes("second") && !rows.includes("meanwhile"));
+  assert.match(await says(other), /before live$/);
   await other.getByText(/brought you to 00:0/).waitFor();
   await other.getByRole("button", { name: "LIVE" }).click();
 
@@ -156,9 +159,9 @@ test("what was ever shown is found, and leads to its instant", async () => {
 
 test("undo goes to just before the last Enter", async () => {
   await atMachine();
-  await typeLine(owner, "echo one");
+  await enterLine(owner, "echo one");
   await pictureWhere(owner, (rows) => rows.includes("one") && hasPrompt(rows));
-  await typeLine(owner, "echo two");
+  await enterLine(owner, "echo two");
   await pictureWhere(owner, (rows) => rows.includes("two") && hasPrompt(rows));
   await caughtUp(owner);
   await owner.keyboard.press("Control+Alt+z");
@@ -168,7 +171,10 @@ test("undo goes to just before the last Enter", async () => {
   // A line says when it was printed, and after what.
   await owner.getByRole("button", { name: "To before the next Enter" }).click();
   await thenWhere(owner, (rows) => rows.at(-1) === "root@tiny:~# echo two");
-  await owner.getByRole("region", { name: "The terminal then" }).getByText("one", { exact: true }).click();
+  // What xterm.js draws lies under what it is pressed on.
+  const line = owner.getByRole("region", { name: "The terminal then" }).getByText("one", { exact: true });
+  const box = await line.boundingBox();
+  await owner.mouse.click(box.x + 4, box.y + box.height / 2);
   const card = owner.getByRole("status", { name: "About this line" });
   await card.getByText(/^Printed at 00:0.*, after .* entered echo one\.$/).waitFor();
   await card.getByRole("button", { name: "Go there" }).click();

@@ -269,6 +269,14 @@ export async function typeLine(page, line) {
   await page.keyboard.press("Enter");
 }
 
+/** The same with its echo before Enter, so that whoever goes to before the Enter finds all of it. */
+export async function enterLine(page, line) {
+  await page.locator('section[aria-label="Terminal"] textarea').focus();
+  await page.keyboard.type(line);
+  await pictureWhere(page, (rows) => rows.at(-1)?.endsWith(` ${line}`) === true);
+  await page.keyboard.press("Enter");
+}
+
 /** Presses a key; milliseconds until the frame in which the glass shows its echo has been drawn. */
 export async function echoMs(page, key) {
   await page.evaluate(expectEcho, key);

@@ -48,6 +48,15 @@ pub enum BranchKind {
     Fresh,
 }
 
+/// How much of a branch was folded into its first keyframe: that is gone.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Folded {
+    /// Its first entries, so many. The others keep their numbers.
+    pub entries: u64,
+    /// The beginning of its output track, so many bytes.
+    pub track_bytes: u64,
+}
+
 /// One branch.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Branch {
@@ -61,8 +70,11 @@ pub struct Branch {
     pub created_unix_ms: u64,
     /// Whether it is the same machine.
     pub kind: BranchKind,
-    /// Number of its own entries.
+    /// Number of its own entries, those that were folded included.
     pub entries: u64,
+    /// What of it is gone. A file has nothing of that: it counts from there.
+    #[serde(skip)]
+    pub folded: Folded,
     /// How far it was computed and shown; not before its last entry.
     pub end: Instant,
     /// It was deleted: it is not shown, and stays only while a branch of its own needs it.

@@ -21,6 +21,7 @@ mod create;
 mod cut;
 mod ended;
 mod files;
+mod fold;
 mod keyframes;
 mod manifest;
 mod paths;

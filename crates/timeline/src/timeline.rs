@@ -229,7 +229,8 @@ impl Timeline {
         self.parts.chunks.clone()
     }
 
-    /// A branch's own entries from the `first`-th (counted from 0) on.
+    /// A branch's own entries from the `first`-th (counted from 0) on; of those that were folded there
+    /// are none.
     ///
     /// # Errors
     /// Each item may be an [`OpenError`]: after it there are no more.
@@ -238,6 +239,7 @@ impl Timeline {
         branch: BranchId,
         first: u64,
     ) -> Box<dyn Iterator<Item = Result<Entry, OpenError>> + '_> {
+        let first = first.max(self.branch(branch).folded.entries);
         Box::new(blocks::entries(&self.parts.logs[branch.0 as usize], first))
     }
 
@@ -275,7 +277,7 @@ impl Timeline {
         start: u64,
         bytes: Option<u64>,
     ) -> impl Iterator<Item = Result<TrackItem, OpenError>> + use<> {
-        let parts = blocks::track_behind(&self.parts.tracks[branch.0 as usize], start);
+        let parts = self.track_behind(branch, start);
         blocks::track(match bytes {
             Some(bytes) => blocks::track_before(&parts, bytes),
             None => parts,
@@ -292,8 +294,7 @@ impl Timeline {
         let keyframes = self.keyframes_of(BranchId::TRUNK);
         let before = keyframes.iter().rfind(|keyframe| keyframe.at <= at);
         let start = before.map_or(0, |keyframe| keyframe.track_bytes);
-        let parts = &self.parts.tracks[BranchId::TRUNK.0 as usize];
-        for item in blocks::track(blocks::track_behind(parts, start)) {
+        for item in blocks::track(self.track_behind(BranchId::TRUNK, start)) {
             let item = item?;
             if item.at > at {
                 let is_near =
@@ -327,6 +328,12 @@ impl Timeline {
         let roots = self.parts.branches.iter().enumerate();
         let roots = roots.filter(|(_, branch)| !matches!(branch.origin, Origin::Fork(_)));
         roots.filter_map(|(n, _)| self.keyframes_of(BranchId(n as u32)).first())
+    }
+
+    /// A branch's own output track from a byte on, as keyframes count them.
+    fn track_behind(&self, branch: BranchId, start: u64) -> Vec<TrackPart> {
+        let start = start.saturating_sub(self.branch(branch).folded.track_bytes);
+        blocks::track_behind(&self.parts.tracks[branch.0 as usize], start)
     }
 
     pub(crate) fn parts(&self) -> &Parts {

@@ -195,7 +195,8 @@ fn schedule(timeline: &Timeline, branch: BranchId) -> Result<(Schedule, Vec<Entr
     let mut entries = Vec::new();
     let path = timeline.path(branch);
     for place in &path {
-        let count = place.entries.unwrap_or(u64::MAX);
+        let folded = timeline.branch(place.branch).folded.entries;
+        let count = place.entries.unwrap_or(u64::MAX).saturating_sub(folded);
         let own = timeline.entries(place.branch, 0);
         for entry in own.take(usize::try_from(count).unwrap_or(usize::MAX)) {
             entries.push(entry?);
@@ -211,10 +212,12 @@ fn schedule(timeline: &Timeline, branch: BranchId) -> Result<(Schedule, Vec<Entr
 fn position(timeline: &Timeline, branch: BranchId, point: Point) -> Position {
     let mut before = 0;
     for place in timeline.path(branch) {
-        let own = place.entries.unwrap_or(0);
+        let folded = timeline.branch(place.branch).folded.entries;
+        let own = place.entries.unwrap_or(0).saturating_sub(folded);
         let here = point.entries.saturating_sub(before) as u64;
         if place.branch == branch || (here <= own && point.at <= place.at) {
-            return Position { branch: place.branch, at: point.at, entries: Some(here) };
+            let entries = Some(folded + here);
+            return Position { branch: place.branch, at: point.at, entries };
         }
         before += usize::try_from(own).unwrap_or(usize::MAX);
     }

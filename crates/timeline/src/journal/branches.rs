@@ -51,6 +51,7 @@ impl Journal {
             deleted: false,
             base: None,
             has_files: true,
+            fold: None,
         };
         let id = BranchId(self.branches.len() as u32);
         let mut manifest = self.manifest.clone();
@@ -59,7 +60,7 @@ impl Journal {
         self.log.sync()?;
         let log =
             LogFiles::create(&paths::log(&self.folder, id), &paths::tail(&self.folder, id), 0, at)?;
-        let track = TrackFile::open(&paths::track(&self.folder, id), 0)?;
+        let track = TrackFile::open(&paths::track(&self.folder, id), 0, 0)?;
         self.close_track();
         self.write_manifest(manifest)?;
         self.branches.push(info.branch(0, at));
@@ -88,7 +89,7 @@ impl Journal {
             self.track.flush()?;
             let base = read::track_bytes(&self.tracks[n]);
             let end = kept.saturating_sub(base).min(self.track.end());
-            self.track = TrackFile::open(&track_path, end)?;
+            self.track = TrackFile::open(&track_path, self.track.start(), end)?;
             return Ok(());
         }
         let (log_path, tail_path) =
@@ -99,8 +100,12 @@ impl Journal {
         let written = read::track_bytes(&self.tracks[n]);
         let (log, end) = if info.has_files {
             let (entries, base) = info.base.map_or((0, 0), |base| (base.entries, base.track_bytes));
-            let (_, found) = read::find_end(&log_path, &tail_path, entries)?;
-            let end = kept.saturating_sub(base).min(written.saturating_sub(base));
+            let start = read::LogStart { offset: 0, first_entry: entries };
+            let start = info.fold.map_or(start, read::LogStart::of);
+            let (_, found) = read::find_end(&log_path, &tail_path, start)?;
+            let folded = info.fold.map_or(0, |fold| fold.track_start);
+            let written = written.saturating_sub(base) + folded;
+            let end = kept.saturating_sub(base).min(written);
             (LogFiles::open(&log_path, &tail_path, &found)?, end)
         } else {
             let base = info.base.as_mut().expect("a branch without files is in the base");
@@ -109,7 +114,8 @@ impl Journal {
             (LogFiles::create(&log_path, &tail_path, base.entries, base.end)?, 0)
         };
         let base_bytes = info.base.map_or(0, |base| base.track_bytes);
-        let track = TrackFile::open(&track_path, end)?;
+        let start = manifest.branches[n].fold.map_or(0, |fold| fold.track_start);
+        let track = TrackFile::open(&track_path, start, end)?;
         self.close_track();
         self.write_manifest(manifest)?;
         if log.tail().entries > 0 {

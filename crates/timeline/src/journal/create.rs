@@ -59,6 +59,7 @@ impl Journal {
                 deleted: false,
                 base: None,
                 has_files: true,
+                fold: None,
             };
             Ok(Manifest {
                 format: FORMAT.to_owned(),
@@ -97,6 +98,7 @@ impl Journal {
                         track_bytes: read::track_bytes(&timeline.parts().tracks[n]),
                     }),
                     has_files: false,
+                    fold: None,
                 });
             }
             let trunk = &mut branches[0];
@@ -159,10 +161,11 @@ impl Journal {
         let keyframes = loaded.keyframes();
         let kept = keyframes.iter().filter(|k| k.branch == grows).map(|k| k.track_bytes).max();
         let base_bytes = loaded.manifest.branches[n].base.map_or(0, |base| base.track_bytes);
-        let written = read::track_bytes(&loaded.tracks[n]).saturating_sub(base_bytes);
+        let folded = loaded.branches[n].folded.track_bytes;
+        let written = read::track_bytes(&loaded.tracks[n]).saturating_sub(base_bytes) + folded;
         let end = kept.unwrap_or(0).saturating_sub(base_bytes).min(written);
         loaded.tracks[n] = read::cut_track(&loaded.tracks[n], base_bytes);
-        let track = TrackFile::open(&paths::track(folder, grows), end)?;
+        let track = TrackFile::open(&paths::track(folder, grows), folded, end.max(folded))?;
         let highest = loaded.pack_bytes.keys().filter_map(|name| paths::pack_number(name)).max();
         let parts = loaded.parts(folder);
         Ok(Journal {

@@ -50,6 +50,20 @@ impl DiskFile {
         cut.map_err(failed(&self.path))
     }
 
+    /// Gives the space of its first bytes back, as far as the file system can; what is behind stays
+    /// where it is.
+    pub(super) fn punch(&self, bytes: u64) {
+        #[cfg(target_os = "linux")]
+        {
+            use rustix::fs::{FallocateFlags, fallocate};
+            let how = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+            // Without it the file is larger, and as good.
+            let _ = fallocate(&*self.file, how, 0, bytes);
+        }
+        #[cfg(not(target_os = "linux"))]
+        let _ = bytes;
+    }
+
     /// Makes what was written safe against a power loss.
     pub(super) fn sync(&self) -> Result<(), JournalError> {
         let synced = faults::step(&self.path).and_then(|()| self.file.sync_data());

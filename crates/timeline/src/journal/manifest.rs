@@ -9,7 +9,7 @@ use stackvm_store::Digest;
 
 use super::JournalError;
 use super::files;
-use crate::branch::{Branch, BranchId, BranchKind, Origin};
+use crate::branch::{Branch, BranchId, BranchKind, Folded, Origin};
 use crate::header::Header;
 use crate::keyframe::Keyframe;
 use crate::limits::MANIFEST_BYTES_MAX;
@@ -57,6 +57,23 @@ pub(super) struct BranchInfo {
     pub(super) base: Option<BaseBranch>,
     /// Whether it has files in this folder.
     pub(super) has_files: bool,
+    /// What of those was folded into its first keyframe.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) fold: Option<Fold>,
+}
+
+/// What of a branch's files is gone.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(super) struct Fold {
+    /// The instant of its first keyframe now.
+    pub(super) at: Instant,
+    /// How many entries were before.
+    pub(super) entries: u64,
+    /// Where the first block of its log is that is needed, and the number of that block's first entry.
+    pub(super) log_start: u64,
+    pub(super) log_first_entry: u64,
+    /// Where its output track begins.
+    pub(super) track_start: u64,
 }
 
 /// A branch's part in the base.
@@ -86,6 +103,10 @@ impl BranchInfo {
             created_unix_ms: self.created_unix_ms,
             kind: self.kind,
             entries,
+            folded: self.fold.map_or_else(Folded::default, |fold| Folded {
+                entries: fold.entries,
+                track_bytes: fold.track_start,
+            }),
             end,
             deleted: self.deleted,
         }

@@ -9,7 +9,7 @@ use stackvm_machine::Instant;
 use stackvm_store::chunks::file::FileAt;
 use stackvm_store::{Pack, PackSet, ReadAt};
 
-use super::manifest::{BranchInfo, KeyframeRecord, Manifest};
+use super::manifest::{BranchInfo, Fold, KeyframeRecord, Manifest};
 use super::paths::{self, PathAt};
 use super::tail::Tail;
 use super::writer::open_block;
@@ -84,7 +84,9 @@ pub(crate) fn timeline(folder: &Path) -> Result<Timeline, OpenError> {
 pub fn notes(folder: &Path) -> Result<Vec<Note>, OpenError> {
     let manifest = Manifest::read(folder)?;
     let base = manifest.base.as_ref().map(|base| base::open(folder, base)).transpose()?;
-    let (own, _) = read_records::<Note>(&paths::notes(folder))?;
+    let (mut own, _) = read_records::<Note>(&paths::notes(folder))?;
+    let fold_of = |branch: BranchId| manifest.branches.get(branch.0 as usize)?.fold;
+    own.retain(|note| fold_of(note.branch).is_none_or(|fold| note.at >= fold.at));
     let base = base.iter().flat_map(|base| base.notes()).cloned();
     Ok(base.chain(own).collect())
 }
@@ -104,6 +106,12 @@ pub(super) fn load(folder: &Path) -> Result<Loaded, OpenError> {
         None => PackSet::new(),
     };
     let pack_bytes = open_packs(folder, &manifest, &records, &chunks)?;
+    // Of what was being folded when its writer ended; what is kept may need packs of that.
+    let fold_of = |branch: BranchId| manifest.branches[branch.0 as usize].fold;
+    records.retain(|record| {
+        fold_of(record.keyframe.branch).is_none_or(|fold| record.keyframe.at >= fold.at)
+    });
+    notes.retain(|note| fold_of(note.branch).is_none_or(|fold| note.at >= fold.at));
     let mut loaded = Loaded {
         branches: Vec::new(),
         logs: Vec::new(),
@@ -143,13 +151,16 @@ impl Loaded {
         }
         let mut tail = None;
         if info.has_files {
+            let start =
+                info.fold.map_or(LogStart { offset: 0, first_entry: entries }, LogStart::of);
             let (mut own, found) =
-                find_end(&paths::log(folder, id), &paths::tail(folder, id), entries)?;
+                find_end(&paths::log(folder, id), &paths::tail(folder, id), start)?;
             logs.append(&mut own);
             entries = found.tail.count();
             end = end.max(found.tail.reached);
             tail = Some(found);
-            track.extend(own_track(&paths::track(folder, id)));
+            let start = info.fold.map_or(0, |fold| fold.track_start);
+            track.extend(own_track(&paths::track(folder, id), start));
         }
         self.branches.push(info.branch(entries, end));
         self.logs.push(logs);
@@ -247,11 +258,25 @@ fn read_records<T: serde::de::DeserializeOwned>(path: &Path) -> Result<(Vec<T>, 
     Ok(records::read(&bytes))
 }
 
+/// Where a branch's log begins in this folder.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LogStart {
+    pub(super) offset: u64,
+    /// Number of the first entry there.
+    pub(super) first_entry: u64,
+}
+
+impl LogStart {
+    pub(super) fn of(fold: Fold) -> LogStart {
+        LogStart { offset: fold.log_start, first_entry: fold.log_first_entry }
+    }
+}
+
 /// The blocks of a branch's log in this folder, up to the latest end that holds.
 pub(super) fn find_end(
     log: &Path,
     tail: &Path,
-    first_entry: u64,
+    start: LogStart,
 ) -> Result<(Vec<Piece>, FoundTail), OpenError> {
     // The slots first: what they speak of is in the log by then.
     let tail_file = PathAt::open(tail).map_err(|error| io_error(tail, error))?;
@@ -261,7 +286,7 @@ pub(super) fn find_end(
     let place: Arc<str> = log.display().to_string().into();
     let mut problem = None;
     for tail in candidates {
-        match up_to(&source, &place, first_entry, &tail) {
+        match up_to(&source, &place, start, &tail) {
             Ok((pieces, block, last)) => {
                 return Ok((pieces, FoundTail { tail, safe_slot, block, last }));
             }
@@ -270,7 +295,7 @@ pub(super) fn find_end(
     }
     match problem {
         Some(problem) => Err(problem),
-        None => Ok(whole_blocks(&source, &place, first_entry)),
+        None => Ok(whole_blocks(&source, &place, start)),
     }
 }
 
@@ -280,10 +305,10 @@ type Found = (Vec<Piece>, Vec<u8>, Option<(Instant, ActorId)>);
 fn up_to(
     source: &Arc<dyn ReadAt>,
     place: &Arc<str>,
-    first_entry: u64,
+    LogStart { offset, first_entry }: LogStart,
     tail: &Tail,
 ) -> Result<Found, OpenError> {
-    let mut pieces = scan_log(source, place, 0, tail.block_start, first_entry)?;
+    let mut pieces = scan_log(source, place, offset, tail.block_start, first_entry)?;
     for piece in &pieces {
         piece.read()?;
     }
@@ -318,9 +343,9 @@ fn up_to(
 fn whole_blocks(
     source: &Arc<dyn ReadAt>,
     place: &Arc<str>,
-    first_entry: u64,
+    LogStart { offset, first_entry }: LogStart,
 ) -> (Vec<Piece>, FoundTail) {
-    let mut tail = Tail { first_entry, ..Tail::default() };
+    let mut tail = Tail { first_entry, block_start: offset, ..Tail::default() };
     let mut pieces = Vec::new();
     loop {
         let next = crate::timeline::scan_block(source, place, tail.block_start, tail.first_entry);
@@ -335,11 +360,11 @@ fn whole_blocks(
 }
 
 /// The track in a folder, as far as its blocks are whole.
-fn own_track(path: &Path) -> Option<TrackPart> {
+fn own_track(path: &Path, start: u64) -> Option<TrackPart> {
     let source = PathAt::open(path).ok()?;
-    let end = track_extent(&source, 0, source.size_bytes());
+    let end = track_extent(&source, start, source.size_bytes());
     let place = path.display().to_string().into();
-    (end > 0).then(|| TrackPart { source: Arc::new(source), place, start: 0, end })
+    (end > start).then(|| TrackPart { source: Arc::new(source), place, start, end })
 }
 
 /// The first `bytes` of a track.

@@ -2,6 +2,7 @@
 
 mod crashes;
 mod extended;
+mod folded;
 
 use std::fs;
 

@@ -32,8 +32,9 @@ impl Journal {
     /// See [`JournalError`].
     pub fn thin(&mut self, keep: &dyn Fn(&Keyframe) -> bool) -> Result<(), JournalError> {
         let is_first = |keyframe: &Keyframe| {
-            keyframe.entries == 0
-                && !matches!(self.branches[keyframe.branch.0 as usize].origin, Origin::Fork(_))
+            let branch = &self.branches[keyframe.branch.0 as usize];
+            keyframe.entries == branch.folded.entries
+                && !matches!(branch.origin, Origin::Fork(_))
                 && !self.keyframes().any(|k| k.branch == keyframe.branch && k.at < keyframe.at)
         };
         let last = self.records.last().map(|record| record.keyframe.clone());
@@ -41,10 +42,20 @@ impl Journal {
             let keyframe = &record.keyframe;
             is_first(keyframe) || Some(keyframe) == last.as_ref() || keep(keyframe)
         };
-        let mut kept: Vec<KeyframeRecord> = self.records.iter().filter(kept).cloned().collect();
+        let kept: Vec<KeyframeRecord> = self.records.iter().filter(kept).cloned().collect();
         if kept.len() == self.records.len() {
             return Ok(());
         }
+        let gone = self.keep_only(kept)?;
+        gone.iter().try_for_each(|name| files::remove(&self.folder.join(name)))
+    }
+
+    /// Keeps these keyframes and the packs they need; returns the names of those that nothing needs
+    /// any more and that may be removed.
+    pub(super) fn keep_only(
+        &mut self,
+        mut kept: Vec<KeyframeRecord>,
+    ) -> Result<Vec<String>, JournalError> {
         let live = self.live_chunks(&kept).map_err(OpenError::Chunks)?;
         let mut needed: Vec<String> = Vec::new();
         let mut sparse = Sparse::default();
@@ -76,10 +87,7 @@ impl Journal {
         }
         let former = std::mem::replace(&mut self.pack_bytes, sizes);
         self.reopen_packs()?;
-        for name in former.keys().filter(|name| !self.pack_bytes.contains_key(*name)) {
-            files::remove(&self.folder.join(name))?;
-        }
-        Ok(())
+        Ok(former.into_keys().filter(|name| !self.pack_bytes.contains_key(name)).collect())
     }
 
     /// Packs that were written for keyframes: neither the first one's nor the base's.

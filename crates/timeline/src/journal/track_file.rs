@@ -14,15 +14,18 @@ use crate::track::{TrackItem, TrackWriter};
 pub(super) struct TrackFile {
     file: DiskFile,
     writer: TrackWriter,
+    /// What is before was folded.
+    start: u64,
     end: u64,
 }
 
 impl TrackFile {
-    /// Opens it with its first `end` bytes; the rest is cut off.
-    pub(super) fn open(path: &Path, end: u64) -> Result<TrackFile, JournalError> {
+    /// Opens it with its first `end` bytes, of which those before `start` are gone; the rest is cut
+    /// off.
+    pub(super) fn open(path: &Path, start: u64, end: u64) -> Result<TrackFile, JournalError> {
         let file = if path.exists() { DiskFile::open(path)? } else { DiskFile::create(path)? };
         file.set_len(end)?;
-        Ok(TrackFile { file, writer: TrackWriter::new(), end })
+        Ok(TrackFile { file, writer: TrackWriter::new(), start, end })
     }
 
     /// Adds an item.
@@ -43,6 +46,18 @@ impl TrackFile {
         Ok(())
     }
 
+    /// Where what is there begins.
+    pub(super) fn start(&self) -> u64 {
+        self.start
+    }
+
+    /// What is before `start` is gone.
+    pub(super) fn fold(&mut self, start: u64) {
+        assert!((self.start..=self.end).contains(&start), "{start} is not in the track");
+        self.start = start;
+        self.file.punch(start);
+    }
+
     /// Bytes that are written.
     pub(super) fn end(&self) -> u64 {
         self.end
@@ -52,6 +67,7 @@ impl TrackFile {
     pub(super) fn part(&self) -> Option<TrackPart> {
         let source = Arc::new(PathAt::new(self.file.path(), self.end));
         let place = self.file.path().display().to_string().into();
-        (self.end > 0).then_some(TrackPart { source, place, start: 0, end: self.end })
+        let (start, end) = (self.start, self.end);
+        (end > start).then_some(TrackPart { source, place, start, end })
     }
 }

@@ -191,6 +191,12 @@ impl LogFiles {
         }
     }
 
+    /// What is before a byte, at which a block begins, is gone.
+    pub(super) fn fold(&mut self, start: u64) {
+        self.closed.retain(|(payload, _)| *payload > start);
+        self.log.punch(start);
+    }
+
     /// Whether everything written is safe against a power loss.
     pub(super) fn is_safe(&self) -> bool {
         self.safe.sequence == self.tail.sequence

@@ -64,7 +64,7 @@ impl Timeline {
     /// Checks a branch's entries: each one is read.
     fn check_log(&self, id: BranchId, branch: &Branch) -> Result<(), OpenError> {
         let mut last = Instant::ZERO;
-        let mut count = 0;
+        let mut count = branch.folded.entries;
         if let Origin::Fork(fork) = branch.origin {
             self.check_fork(branch, &fork)?;
             last = fork.at;
@@ -95,9 +95,11 @@ impl Timeline {
 
     fn check_fork(&self, branch: &Branch, fork: &ForkPoint) -> Result<(), OpenError> {
         let parent = self.branch(fork.branch);
-        let mut fits = fork.entries <= parent.entries && fork.at <= parent.end;
-        let around = self.entries(fork.branch, fork.entries.saturating_sub(1));
-        for (n, entry) in (fork.entries.saturating_sub(1)..).zip(around.take(2)) {
+        let mut fits = fork.entries >= parent.folded.entries
+            && fork.entries <= parent.entries
+            && fork.at <= parent.end;
+        let first = fork.entries.saturating_sub(1).max(parent.folded.entries);
+        for (n, entry) in (first..).zip(self.entries(fork.branch, first).take(2)) {
             let entry = entry?;
             fits &= if n < fork.entries { entry.at <= fork.at } else { entry.at >= fork.at };
         }
@@ -120,7 +122,8 @@ impl Timeline {
             Origin::Fork(fork) => fork.at,
             Origin::Start | Origin::Gap { .. } => Instant::ZERO,
         };
-        if at < from || at > branch.end || keyframe.entries > branch.entries {
+        let numbers = branch.folded.entries..=branch.entries;
+        if at < from || at > branch.end || !numbers.contains(&keyframe.entries) {
             let name = &branch.name;
             return Err(self.damaged(&format!("branch {name} never was at its keyframe at {at}")));
         }
@@ -150,7 +153,8 @@ impl Timeline {
             let id = BranchId(n as u32);
             let first_entry = self.entries(id, 0).next().transpose()?;
             let sound = self.keyframes_of(id).first().is_some_and(|first| {
-                first.entries == 0 && first_entry.is_none_or(|entry| entry.at >= first.at)
+                first.entries == branch.folded.entries
+                    && first_entry.is_none_or(|entry| entry.at >= first.at)
             });
             if !sound {
                 return Err(self.damaged(&format!("branch {} has no first keyframe", branch.name)));

@@ -85,6 +85,7 @@ impl Timeline {
         lines_max: usize,
     ) -> Result<VecDeque<Entered>, OpenError> {
         let mut enters = VecDeque::new();
+        let from = from.max(self.begin(branch));
         for entry in blocks::last_entries(&self.parts.logs[branch.0 as usize], LOG_BYTES_MAX) {
             let Entry { at, actor, event } = entry?;
             let Event::Input(Input::Console { console, bytes }) = event else { continue };

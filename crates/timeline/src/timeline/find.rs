@@ -104,7 +104,8 @@ impl Timeline {
             let count = place.entries.expect("places of a path have numbers");
             if number >= 1 && number <= before + count {
                 let own = number - before;
-                let entry = self.entries(place.branch, own - 1).next();
+                let folded = self.branch(place.branch).folded.entries;
+                let entry = self.entries(place.branch, own - 1).next().filter(|_| own > folded);
                 return match entry {
                     Some(Ok(entry)) => {
                         Ok(Position { branch: place.branch, at: entry.at, entries: Some(own) })

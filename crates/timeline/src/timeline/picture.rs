@@ -124,7 +124,7 @@ impl Timeline {
             Some(keyframe) => (self.shown_at(keyframe, only)?, keyframe.track_bytes),
             None => (BTreeMap::new(), 0),
         };
-        let parts = blocks::track_behind(&self.parts.tracks[branch.0 as usize], drawn_bytes);
+        let parts = self.track_behind(branch, drawn_bytes);
         Ok((screens, Box::new(blocks::track(parts))))
     }
 

@@ -38,9 +38,13 @@ pub(super) fn select(timeline: &Timeline, keyframes: Keyframes) -> Selected {
         |branch: BranchId| branches.binary_search(&branch).ok().map(|n| BranchId(n as u32));
     let infos = branches.iter().map(|id| {
         let mut branch = timeline.branch(*id).clone();
+        branch.entries -= std::mem::take(&mut branch.folded).entries;
         match &mut branch.origin {
             Origin::Start => {}
-            Origin::Fork(fork) => fork.branch = renumbered(fork.branch).expect("it is needed"),
+            Origin::Fork(fork) => {
+                fork.entries -= timeline.branch(fork.branch).folded.entries;
+                fork.branch = renumbered(fork.branch).expect("it is needed");
+            }
             Origin::Gap { after } => *after = renumbered(*after).expect("it is needed"),
         }
         branch
@@ -50,7 +54,14 @@ pub(super) fn select(timeline: &Timeline, keyframes: Keyframes) -> Selected {
     let (mut first, mut later) = (Vec::new(), Vec::new());
     for keyframe in timeline.keyframes() {
         let Some(branch) = renumbered(keyframe.branch) else { continue };
-        let taken = Keyframe { branch, ..keyframe.clone() };
+        // A file has nothing of what was folded, and does not count it.
+        let folded = timeline.branch(keyframe.branch).folded;
+        let taken = Keyframe {
+            branch,
+            entries: keyframe.entries - folded.entries,
+            track_bytes: keyframe.track_bytes.saturating_sub(folded.track_bytes),
+            ..keyframe.clone()
+        };
         if is_first.iter().any(|first| std::ptr::eq(*first, keyframe)) {
             first.push(taken);
         } else if keyframes == Keyframes::All {

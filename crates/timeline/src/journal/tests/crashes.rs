@@ -111,7 +111,7 @@ impl Session {
 }
 
 /// The journal that each session begins with, copied: making one takes many syncs.
-fn copy_of(template: &Path, to: &Path) {
+pub(super) fn copy_of(template: &Path, to: &Path) {
     fs::create_dir(to).unwrap();
     for file in fs::read_dir(template).unwrap() {
         let file = file.unwrap();
