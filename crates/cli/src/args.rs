@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use stackvm_host::machines::Keep;
 use stackvm_host::net_user::Forward;
 use stackvm_host::sandbox::Sandbox;
 use stackvm_machine::instant::Ticks;
@@ -182,6 +183,13 @@ pub(crate) struct MachineArgs {
     /// Keep the machine, its disk and state, under this name
     #[arg(long, value_name = "NAME", value_parser = values::name)]
     pub(crate) name: Option<String>,
+    /// How much of its history a kept machine keeps: so long, such as 8h or 7d, and so much, such as
+    /// 500M, or one of both [default: 24h,1G]
+    #[arg(long, value_name = "TIME,SIZE", value_parser = values::keep, requires = "name")]
+    pub(crate) keep: Option<Keep>,
+    /// Keep no history: the machine goes on where it was, and nobody looks back
+    #[arg(long, requires = "name", conflicts_with = "keep")]
+    pub(crate) no_history: bool,
     /// Offer Sv48 address translation beside Sv39
     #[arg(long)]
     pub(crate) sv48: bool,

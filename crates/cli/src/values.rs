@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use stackvm_host::machines::check_name;
+use stackvm_host::machines::{Keep, check_name};
 use stackvm_host::net_user::Forward;
 use stackvm_machine::config::limits;
 use stackvm_machine::instant::{TICKS_PER_NS, Ticks};
@@ -74,6 +74,24 @@ pub(crate) fn wall_span_s(text: &str) -> Result<u64, String> {
     };
     let number: u64 = number.parse().map_err(|_| bad())?;
     number.checked_mul(unit_s).filter(|span| *span > 0).ok_or_else(bad)
+}
+
+/// How much history is kept, from `8h`, `500M` or `8h,500M`.
+pub(crate) fn keep(text: &str) -> Result<Keep, String> {
+    let mut keep = Keep::default();
+    for part in text.split(',') {
+        match (wall_span_s(part), size(part)) {
+            (Ok(seconds), _) => keep.seconds = seconds,
+            (_, Ok(bytes)) => keep.bytes = bytes,
+            _ => {
+                return Err(format!(
+                    "`{part}` is neither a time nor a size: write 8h, 500M or 8h,500M; \
+                     --no-history keeps nothing"
+                ));
+            }
+        }
+    }
+    Ok(keep)
 }
 
 /// A port forward from `8080:80`: a TCP port of this computer's loopback that leads to the guest's.

@@ -32,6 +32,7 @@ mod stop;
 mod trash;
 mod twins;
 
+pub use crate::recorder::Keep;
 pub use error::MachinesError;
 pub(crate) use error::io_error;
 pub(crate) use left::{Left, left};

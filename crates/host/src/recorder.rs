@@ -17,10 +17,12 @@ use stackvm_timeline::{BranchId, Event};
 use crate::lab::Actor;
 
 mod header;
+mod keep;
 mod keyframes;
 mod one;
 
 pub(crate) use header::{HeaderError, header};
+pub use keep::Keep;
 pub(crate) use keyframes::first_pack_path;
 pub(crate) use one::Recorder;
 
@@ -76,6 +78,13 @@ impl Recorders {
     /// The recording in `folder`.
     pub(crate) fn get(&mut self, folder: &Path) -> Option<&mut Recorder> {
         self.list.iter_mut().find(|recorder| recorder.folder == folder)
+    }
+
+    /// The recording in `folder` keeps so much history from now on.
+    pub(crate) fn keep(&mut self, folder: &Path, keep: Keep) {
+        if let Some(recorder) = self.get(folder) {
+            recorder.keyframes.keep = Some(keep);
+        }
     }
 
     /// Whether no thread works for any recording.

@@ -36,7 +36,7 @@ mod terminals;
 /// A test gets an empty data directory.
 type Test = fn(&Path);
 
-const TESTS: [(&str, Test); 26] = [
+const TESTS: [(&str, Test); 27] = [
     ("a_terminal_echoes_for_everybody", a_terminal_echoes_for_everybody),
     ("codes_arrive_and_ephemeral_machines_vanish", codes_arrive_and_ephemeral_machines_vanish),
     ("a_guest_can_reset_its_machine", a_guest_can_reset_its_machine),
@@ -48,6 +48,7 @@ const TESTS: [(&str, Test); 26] = [
     ("killed_named_machines_lose_nothing", recordings::killed_named_machines_lose_nothing),
     ("a_running_machine_is_recorded", recordings::a_running_machine_is_recorded),
     ("a_recording_goes_on_after_a_crash", recordings::a_recording_goes_on_after_a_crash),
+    ("what_is_not_to_be_kept_is_folded", recordings::what_is_not_to_be_kept_is_folded),
     ("a_full_disk_holds_the_machine", recordings::a_full_disk_holds_the_machine),
     ("exact_twins_have_the_same_future", forks::exact_twins_have_the_same_future),
     ("a_twin_outlives_its_original", forks::a_twin_outlives_its_original),
@@ -110,13 +111,12 @@ impl Drop for Labs {
 }
 
 fn start(data: &Path, name: &str, lifetime: Lifetime) -> Labs {
+    start_spec(data, MachineSpec { lifetime, ..MachineSpec::new(name, kernel(data)) })
+}
+
+fn start_spec(data: &Path, spec: MachineSpec) -> Labs {
     let machines = Labs(Machines::open(data).unwrap());
-    let spec = MachineSpec {
-        memory_bytes: Some(4 << 20),
-        lifetime,
-        ..MachineSpec::new(name, kernel(data))
-    };
-    machines.create(&spec).unwrap();
+    machines.create(&MachineSpec { memory_bytes: Some(4 << 20), ..spec }).unwrap();
     machines
 }
 

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use std::{fs, io};
 
 use stackvm_host::machines::{
-    Lifetime, Listed, MACHINES_MAX, MachineSpec, Machines, MachinesError, Source, StartFrom,
+    Keep, Lifetime, Listed, MACHINES_MAX, MachineSpec, Machines, MachinesError, Source, StartFrom,
     Status, StopHow, Stopped, Trashed, check_name, names,
 };
 use stackvm_host::prompt;
@@ -83,6 +83,7 @@ pub(crate) struct Wish {
     pub(crate) image: String,
     pub(crate) name: Option<String>,
     pub(crate) memory_bytes: Option<u64>,
+    pub(crate) keep: Keep,
 }
 
 /// What became of a machine when its server ended.
@@ -173,6 +174,7 @@ impl Fleet {
             lifetime: Lifetime::Named,
             start: StartFrom::Prompt,
             memory_bytes: wish.memory_bytes,
+            keep: wish.keep,
             label: wish.name.clone().filter(|name| *name != id),
             ..MachineSpec::new(&id, source)
         };

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::process::{Command, Stdio};
 
-use stackvm_host::machines::StopHow;
+use stackvm_host::machines::{Keep, StopHow};
 use thiserror::Error;
 
 use crate::machines::{Ended, PATIENCE, Wish};
@@ -127,7 +127,7 @@ impl Running {
         }
         if app.fleet.list().await?.is_empty() && app.fleet.trashed().await?.is_empty() {
             let (image, name) = (FIRST.to_owned(), Some(FIRST.to_owned()));
-            let wish = Wish { image, name, memory_bytes: None };
+            let wish = Wish { image, name, memory_bytes: None, keep: Keep::default() };
             let reserved = app.fleet.reserve(&wish).await?;
             let task = app.begin_making(&reserved, reserved.title()).await?;
             app.make(task, reserved);

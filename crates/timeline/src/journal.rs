@@ -162,6 +162,13 @@ pub struct Journal {
 }
 
 impl Journal {
+    /// Bytes that it has on disk, without its manifest and notes.
+    pub fn bytes(&self) -> u64 {
+        let fold = self.manifest.branches[self.grows.0 as usize].fold;
+        let log = self.log.bytes() - fold.map_or(0, |fold| fold.log_start);
+        self.packs_bytes() + log + self.track.end() - self.track.start()
+    }
+
     /// Its folder.
     pub fn folder(&self) -> &Path {
         &self.folder

@@ -16,6 +16,7 @@ export type MachineView = {
   detail: string;
   action: string;
   kept: boolean;
+  keep: HistoryKept;
   /** It never runs: a moment, which stays as it was at an instant of another machine, or a
    * recording. */
   frozen: boolean;
@@ -34,7 +35,14 @@ export type MachineView = {
   branch_of: BranchOf | null;
   screen: string[];
 };
-export type NewMachine = { image: string; name?: string; memory_mib?: number };
+export type NewMachine = {
+  image: string;
+  name?: string;
+  memory_mib?: number;
+  keep?: HistoryKept;
+};
+/** How much of its history a machine keeps. */
+export type HistoryKept = { seconds: number; bytes: number };
 export type ChangeMachine = {
   name?: string;
   notes?: string;

@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use stackvm_host::machines::{
-    Access, DiskSpec, FirmwareSpec, Lifetime, MachineSpec, Machines, Network, Source, StartFrom,
+    Access, DiskSpec, FirmwareSpec, Keep, Lifetime, MachineSpec, Machines, Network, Source,
+    StartFrom,
 };
 use stackvm_images::data_dir;
 use stackvm_machine::{ConsoleId, Instant};
@@ -172,6 +173,7 @@ pub(super) fn spec(args: &MachineArgs, name: &str, source: Source) -> Result<Mac
         forwards: args.publish.clone(),
         sv48: args.sv48,
         seed: args.seed,
+        keep: if args.no_history { Keep::NOTHING } else { args.keep.unwrap_or_default() },
         start: if args.cold { StartFrom::Cold } else { StartFrom::Prompt },
         ..MachineSpec::new(name, source)
     })

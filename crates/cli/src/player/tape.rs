@@ -182,7 +182,7 @@ fn describe(error: &dyn std::error::Error) -> String {
 #[cfg(test)]
 mod tests {
     use stackvm_machine::Instant;
-    use stackvm_timeline::branch::{BranchKind, Origin};
+    use stackvm_timeline::branch::{BranchKind, Folded, Origin};
 
     use super::*;
 
@@ -198,6 +198,7 @@ mod tests {
                     created_unix_ms: 0,
                     kind: BranchKind::Exact,
                     entries: 0,
+                    folded: Folded::default(),
                     end: Instant::ZERO,
                     deleted: false,
                 })

@@ -15,6 +15,7 @@ use thiserror::Error;
 
 use super::{MachinesError, SPEC_BYTES_MAX, SPEC_FILE, io_error};
 use crate::net_user::Forward;
+use crate::recorder::Keep;
 
 /// What a machine is made of.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -50,6 +51,9 @@ pub struct MachineSpec {
     /// Record everything from its first instant on, in a new journal at this absolute path.
     #[serde(default)]
     pub record: Option<PathBuf>,
+    /// How much of its history it keeps, if it is kept.
+    #[serde(default)]
+    pub keep: Keep,
     /// What it does when it is switched on for the first time.
     #[serde(default)]
     pub start: StartFrom,
@@ -230,6 +234,7 @@ impl MachineSpec {
             seed: None,
             rtc_ns: None,
             record: None,
+            keep: Keep::default(),
             start: StartFrom::Cold,
             created_unix_s: since_1970.map_or(0, |age| age.as_secs()),
         }

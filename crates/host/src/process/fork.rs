@@ -200,6 +200,7 @@ impl Process {
         let begun = own.into_iter().chain(self.spec.record.clone());
         make::record(&mut self.lab, &self.spec, &self.data, begun)?;
         self.typing = start::typing(&self.folder, &self.spec, &mut self.lab)?;
+        start::keep_history(&self.folder, &self.spec, &mut self.lab);
         if kind == ForkKind::Fresh {
             let (seed, rtc_ns) = (make::random()?, unix_ns());
             self.lab.put(&Actor::Host, Input::Identity { seed, rtc_ns });

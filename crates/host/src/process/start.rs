@@ -24,7 +24,7 @@ use crate::lab::{Lab, LabError};
 use crate::machines::spawn::Readiness;
 use crate::machines::spec;
 use crate::machines::{
-    self, LOCK_FILE, Lifetime, MachineSpec, MachinesError, Network, SOCKET_FILE,
+    self, JOURNAL_FOLDER, LOCK_FILE, Lifetime, MachineSpec, MachinesError, Network, SOCKET_FILE,
 };
 use crate::net_user::{NetError, NetUser};
 use crate::protocol::State;
@@ -110,6 +110,7 @@ pub(super) fn start(folder: &Path, sandbox: Sandbox) -> Result<Begun, StartError
     if let Some(net) = net.as_mut().filter(|_| needs_addresses) {
         lab.become_reachable(net)?;
     }
+    keep_history(&folder, &spec, &mut lab);
     let agent = lab.guest().has_agent_port();
     let fresh = fresh_rtc_ns.filter(|_| agent && spec.lifetime.runs());
     let fresh = fresh.map(|rtc_ns| Fresh::Agent { rtc_ns });
@@ -162,6 +163,13 @@ pub(super) fn typing(
             Typing::kept(folder, next).map_err(|error| StartError::io("keep what is typed", error))
         }
         None => Ok(Typing::default()),
+    }
+}
+
+/// Has the machine's own journal keep as much as is to be kept.
+pub(super) fn keep_history(folder: &Path, spec: &MachineSpec, lab: &mut Lab) {
+    if spec.lifetime == Lifetime::Named {
+        lab.recorders().keep(&folder.join(JOURNAL_FOLDER), spec.keep);
     }
 }
 

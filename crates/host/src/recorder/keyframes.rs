@@ -16,6 +16,7 @@ use stackvm_timeline::keyframe::{Finished, Job, Keyframer, KeyframerError, Place
 use stackvm_timeline::screen::{Derived, Screens};
 use stackvm_timeline::{BranchId, Keyframe};
 
+use super::keep::Keep;
 use super::{Answer, Token, trouble};
 
 /// How often to look whether a keyframe is done.
@@ -39,6 +40,8 @@ pub(super) struct Keyframes {
     /// The moment of the last one, and what it cost.
     taken: Moment,
     cadence: Cadence,
+    /// How much history is kept; all, without one.
+    pub(super) keep: Option<Keep>,
 }
 
 impl Keyframes {
@@ -64,6 +67,7 @@ impl Keyframes {
             awaited: Vec::new(),
             taken,
             cadence: Cadence::after(taken, Duration::ZERO),
+            keep: None,
         }
     }
 
@@ -216,7 +220,8 @@ impl Keyframes {
                 self.cadence = Cadence::after(self.taken, cost);
                 let done = self.awaited.drain(..).map(|token| Answer { token, result: Ok(()) });
                 answers.extend(done);
-                if thin(journal) {
+                let is_folded = self.keep.is_some_and(|keep| keep.fold(journal));
+                if thin(journal) || is_folded {
                     self.known.become_those_of(journal);
                 }
             }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use stackvm_host::client::Connection;
-use stackvm_host::machines::{Lifetime, MachineSpec, Source, Status};
+use stackvm_host::machines::{Keep, Lifetime, MachineSpec, Source, Status, StopHow};
 use stackvm_host::protocol::{Command, Event, Power, RecordingAction, Reply, State};
 use stackvm_machine::{Input, Output};
 use stackvm_timeline::journal::{Journal, JournalError};
@@ -15,7 +15,7 @@ use stackvm_timeline::replay::Replay;
 use stackvm_timeline::vmcast::{self, Keyframes};
 use stackvm_timeline::{BranchId, Position, Timeline};
 
-use super::{Labs, attach, kernel, kill, letters, press, read, start, wait};
+use super::{Labs, attach, kernel, kill, letters, press, read, start, start_spec, wait};
 
 /// What is typed: no letter the guest knows, and never the same one twice in a row.
 const LETTERS: &[u8] = b"abcdeghijklmnop";
@@ -69,6 +69,47 @@ pub(super) fn killed_named_machines_lose_nothing(data: &Path) {
         assert_eq!(machines.get("echo").unwrap().status, Status::Crashed);
     }
     assert!(typed.len() > 30, "{typed}");
+}
+
+pub(super) fn what_is_not_to_be_kept_is_folded(data: &Path) {
+    let spec = |keep| MachineSpec {
+        lifetime: Lifetime::Named,
+        keep,
+        ..MachineSpec::new("echo", kernel(data))
+    };
+    let machines = start_spec(data, spec(Keep::NOTHING));
+    let journal = data.join("machines/echo/journal");
+    let timeline = || Timeline::open(&journal).unwrap();
+    let (mut lab, shown) = attach(&machines, "echo");
+    read(&mut lab, shown, "ok\n");
+    let mut begins = Vec::new();
+    for letter in ["a", "b", "c"] {
+        press(&mut lab, letter.as_bytes());
+        read(&mut lab, Vec::new(), letter);
+        let action = RecordingAction::Keyframe;
+        lab.call(Command::Recording { journal: journal.clone(), action }).unwrap();
+        begins.push(timeline().begin(BranchId::TRUNK));
+    }
+    assert!(begins.is_sorted_by(|a, b| a < b), "{begins:?}");
+    // Killed or saved, it goes on where it was.
+    press(&mut lab, b"d");
+    read(&mut lab, Vec::new(), "d");
+    kill(&machines, "echo");
+    machines.start("echo").unwrap();
+    let (mut lab, shown) = attach(&machines, "echo");
+    read(&mut lab, shown, "okabcd");
+    press(&mut lab, b"e");
+    read(&mut lab, Vec::new(), "e");
+    machines.stop("echo", StopHow::Save).unwrap();
+    let saved = timeline();
+    assert_eq!(saved.begin(BranchId::TRUNK), saved.branch(BranchId::TRUNK).end);
+    assert_eq!(saved.entries(BranchId::TRUNK, 0).count(), 0);
+    saved.verify_chunks().unwrap();
+    machines.start("echo").unwrap();
+    let (mut lab, shown) = attach(&machines, "echo");
+    read(&mut lab, shown, "okabcde");
+    press(&mut lab, b"g");
+    read(&mut lab, Vec::new(), "g");
 }
 
 /// What a terminal shows within a time.

@@ -7,10 +7,11 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use stackvm_catalog::rows::limits::{NOTES_BYTES_MAX, TAG_BYTES_MAX, TAGS_MAX};
+use stackvm_host::machines::Keep;
 use stackvm_images::BUILDABLE;
 
 use super::extract::{Body, Owner, Params, Place, Visitor, check_text};
-use super::types::{Begun, ChangeMachine, MachineView, NewMachine, Page};
+use super::types::{Begun, ChangeMachine, HistoryKept, MachineView, NewMachine, Page};
 use crate::app::App;
 use crate::machines::{Reserved, Wish};
 use crate::problem::{Kind, Problem};
@@ -62,7 +63,7 @@ pub(crate) async fn create(
     Owner(session): Owner,
     Body(body): Body<NewMachine>,
 ) -> Result<(StatusCode, Json<Begun>), Problem> {
-    let NewMachine { image, name, memory_mib } = body;
+    let NewMachine { image, name, memory_mib, keep } = body;
     let is_known = BUILDABLE.contains(&image.as_str())
         || app.fleet.images().await?.iter().any(|known| known.name == image);
     if !is_known {
@@ -72,8 +73,10 @@ pub(crate) async fn create(
         let detail = format!("it is {} to {} MiB", MEMORY_MIB.start(), MEMORY_MIB.end());
         return Err(Problem::field("memory_mib", detail));
     }
+    let keep = keep.map(|HistoryKept { seconds, bytes }| Keep { seconds, bytes });
+    let keep = keep.unwrap_or_default();
     let memory_bytes = memory_mib.map(|mib| u64::from(mib) << 20);
-    let reserved = app.fleet.reserve(&Wish { image, name, memory_bytes }).await?;
+    let reserved = app.fleet.reserve(&Wish { image, name, memory_bytes, keep }).await?;
     let task = app.begin_making(&reserved, reserved.title()).await?;
     let spec = reserved.spec();
     app.audit(&session, "machine.create", &spec.name, spec.image_label()).await?;

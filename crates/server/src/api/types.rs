@@ -54,6 +54,8 @@ pub struct MachineView {
     pub action: String,
     /// Whether it stays when it stops.
     pub kept: bool,
+    /// How much of its history it keeps.
+    pub keep: HistoryKept,
     /// Whether it never runs: it is a moment, which stays as it was at an instant of another machine,
     /// or a recording.
     pub frozen: bool,
@@ -106,6 +108,18 @@ pub struct NewMachine {
     pub name: Option<String>,
     /// RAM in MiB, 32 to 65536.
     pub memory_mib: Option<u32>,
+    /// How much of its history it keeps; else a day of its time, at most 1 GiB.
+    pub keep: Option<HistoryKept>,
+}
+
+/// How much of its history a machine keeps; the stricter of both counts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HistoryKept {
+    /// So many seconds of its time; 0 keeps nothing.
+    pub seconds: u64,
+    /// So many bytes.
+    pub bytes: u64,
 }
 
 /// What is to change about a machine; what is absent stays.

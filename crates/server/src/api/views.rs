@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use stackvm_catalog::rows::{MachineRow, SessionRow, ShareRow, VisitLimits};
 use stackvm_host::machines::{Lifetime, Listed, Source};
 
-use super::types::{BranchOf, MachineView, Past, ShareView, VisitLimitsView, VisitView};
+use super::types::{
+    BranchOf, HistoryKept, MachineView, Past, ShareView, VisitLimitsView, VisitView,
+};
 use crate::app::{App, made_unix_ms};
 use crate::grant::Grant;
 use crate::problem::Problem;
@@ -65,6 +67,7 @@ impl App {
             detail,
             action,
             kept: spec.lifetime.is_kept(),
+            keep: HistoryKept { seconds: spec.keep.seconds, bytes: spec.keep.bytes },
             frozen: spec.lifetime == Lifetime::Frozen,
             recording: spec.is_recording(),
             created_unix_ms: made_unix_ms(listed),

@@ -25,6 +25,7 @@ async fn a_name_is_reserved_once() {
         image: "tiny".to_owned(),
         name: name.map(str::to_owned),
         memory_bytes: None,
+        keep: Keep::default(),
     };
     let first = fleet.reserve(&wish(Some("web"))).await.unwrap();
     assert_eq!((first.spec().name.as_str(), &first.spec().label), ("web", &None));
@@ -64,7 +65,8 @@ fn a_host_that_is_full_says_what_is_missing() {
 async fn the_last_place_is_given_once() {
     let folder = tempfile::tempdir().unwrap();
     let fleet = Fleet::open(folder.path(), None, Sandbox::On).unwrap();
-    let wish = Wish { image: "tiny".to_owned(), name: None, memory_bytes: None };
+    let wish =
+        Wish { image: "tiny".to_owned(), name: None, memory_bytes: None, keep: Keep::default() };
     let coming = (1..MACHINES_MAX).map(|n| {
         let name = format!("m{n}");
         let source = Source::Image { name: "tiny".to_owned(), hash: None };

@@ -191,6 +191,12 @@ impl LogFiles {
         }
     }
 
+    /// Bytes up to its end.
+    pub(super) fn bytes(&self) -> u64 {
+        let (payload, header) = open_block(&self.tail);
+        payload + u64::from(header.bytes)
+    }
+
     /// What is before a byte, at which a block begins, is gone.
     pub(super) fn fold(&mut self, start: u64) {
         self.closed.retain(|(payload, _)| *payload > start);
