@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use stackvm_machine::persist::{DETERMINISM_VERSION, PROFILE};
-use stackvm_machine::{Firmware, MachineConfig};
+use stackvm_machine::{ConsoleId, Firmware, MachineConfig};
 use stackvm_store::{Blob, Digest, Tree};
 
 pub(crate) use check::Place;
@@ -174,6 +174,14 @@ impl Header {
             initrd: sources.initrd,
             firmware,
             disks: disks.collect(),
+        }
+    }
+
+    /// The terminal at which people are met: of images, the one with the login shell.
+    pub fn first_console(&self) -> ConsoleId {
+        match self.consoles {
+            0 => ConsoleId::Serial,
+            _ => ConsoleId::Hvc(0),
         }
     }
 

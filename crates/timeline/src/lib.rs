@@ -5,7 +5,8 @@
 //! and [`header`] are what a timeline consists of; [`log`] and [`track`] are how inputs and outputs
 //! are written; [`journal`] is a timeline that grows, in a folder; [`vmcast`] is a finished one in a
 //! single file; [`Timeline`] reads both; [`replay`] computes states from it; [`ask`] answers
-//! questions about the past; [`screen`] is what a terminal showed.
+//! questions about the past; [`screen`] is what a terminal showed, [`film`] and [`poster`] are that
+//! for programs that know no machine.
 //!
 //! Running a machine in real time, and whose inputs they are, is the host's business.
 
@@ -13,6 +14,7 @@ pub mod ask;
 pub mod branch;
 pub mod cadence;
 pub mod event;
+pub mod film;
 #[cfg(any(test, feature = "fuzz"))]
 pub mod fuzz;
 pub mod header;

@@ -55,7 +55,7 @@ pub struct Bin {
 }
 
 /// Pictures, and what was sent after them.
-pub(super) type Drawn =
+pub(crate) type Drawn =
     (BTreeMap<ConsoleId, Screen>, Box<dyn Iterator<Item = Result<TrackItem, OpenError>>>);
 
 impl Timeline {
@@ -112,7 +112,7 @@ impl Timeline {
 
     /// What terminals showed at the last keyframe up to an instant, and what they were sent since,
     /// to the end of the branch.
-    pub(super) fn drawn_before(
+    pub(crate) fn drawn_before(
         &self,
         branch: BranchId,
         only: Option<ConsoleId>,

@@ -1,11 +1,9 @@
 //! A shell script that types what was typed.
 
 use std::fmt::Write as _;
-use std::io::Write;
+use std::io::{self, Write};
 
-use anyhow::Result;
-
-use super::{Exporter, Happening, Head};
+use stackvm_timeline::film::{Exporter, Happening};
 
 /// Pauses shorter than this are left out, in milliseconds.
 const PAUSE_MS_MIN: u64 = 10;
@@ -19,22 +17,26 @@ pub(super) struct Script<'a> {
 }
 
 impl<'a> Script<'a> {
-    pub(super) fn new(out: &'a mut dyn Write, head: &Head) -> Result<Script<'a>> {
+    pub(super) fn new(
+        out: &'a mut dyn Write,
+        title: &str,
+        console: &str,
+    ) -> io::Result<Script<'a>> {
         writeln!(out, "#!/bin/sh")?;
-        let title = head.title.replace(char::is_control, " ");
-        writeln!(out, "# What was typed at {} of {title}, at the same pace.", head.console)?;
+        let title = title.replace(char::is_control, " ");
+        writeln!(out, "# What was typed at {console} of {title}, at the same pace.")?;
         writeln!(out, "# Its output is for a machine: sh THIS | stackvm run IMAGE")?;
         Ok(Script { out, last_ms: 0, typed: Vec::new() })
     }
 
-    fn flush(&mut self) -> Result<()> {
+    fn flush(&mut self) -> io::Result<()> {
         if !self.typed.is_empty() {
             writeln!(self.out, "printf '{}'", quoted(&std::mem::take(&mut self.typed)))?;
         }
         Ok(())
     }
 
-    fn pause(&mut self, at_ms: u64) -> Result<()> {
+    fn pause(&mut self, at_ms: u64) -> io::Result<()> {
         let pause_ms = at_ms.saturating_sub(self.last_ms);
         if pause_ms >= PAUSE_MS_MIN {
             self.flush()?;
@@ -46,7 +48,7 @@ impl<'a> Script<'a> {
 }
 
 impl Exporter for Script<'_> {
-    fn happened(&mut self, at_ns: u64, what: &Happening) -> Result<()> {
+    fn happened(&mut self, at_ns: u64, what: &Happening) -> io::Result<()> {
         match what {
             Happening::Typed(bytes) => {
                 self.pause(at_ns / 1_000_000)?;
@@ -62,7 +64,7 @@ impl Exporter for Script<'_> {
     }
 
     /// What the last keys caused has its time, too.
-    fn end(mut self: Box<Self>, at_ns: u64) -> Result<()> {
+    fn end(mut self: Box<Self>, at_ns: u64) -> io::Result<()> {
         self.pause(at_ns / 1_000_000)?;
         self.flush()
     }
@@ -87,11 +89,13 @@ fn quoted(bytes: &[u8]) -> String {
 mod tests {
     use std::process::Command;
 
-    use super::super::tests::{export, head};
+    use super::super::tests::export;
     use super::*;
 
     fn script(events: &[(u64, Happening)], end_ms: u64) -> String {
-        export(events, end_ms * 1_000_000, |out| Ok(Box::new(Script::new(out, &head())?)))
+        export(events, end_ms * 1_000_000, |out| {
+            Ok(Box::new(Script::new(out, "tiny (main)", "hvc0")?))
+        })
     }
 
     #[test]

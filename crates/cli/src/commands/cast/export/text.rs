@@ -1,14 +1,11 @@
 //! Plain text: every line that scrolled by, then what is on the screen at the end. Full-screen
 //! programs leave no trace, as in a terminal.
 
-use std::io::Write;
+use std::io::{self, Write};
 
-use anyhow::Result;
 use avt::Terminal;
 use avt::observer::Transcript;
-
-use super::utf8::Decoder;
-use super::{Exporter, Happening, Head};
+use stackvm_timeline::film::{Decoder, Exporter, Happening, Head};
 
 /// Writes what a terminal printed.
 pub(super) struct Text<'a> {
@@ -26,7 +23,7 @@ impl<'a> Text<'a> {
         Text { out, terminal, transcript: Transcript::new(), decoder: Decoder::default() }
     }
 
-    fn write(&mut self, lines: Vec<String>) -> Result<()> {
+    fn write(&mut self, lines: Vec<String>) -> io::Result<()> {
         for line in lines {
             writeln!(self.out, "{line}")?;
         }
@@ -35,7 +32,7 @@ impl<'a> Text<'a> {
 }
 
 impl Exporter for Text<'_> {
-    fn happened(&mut self, _: u64, what: &Happening) -> Result<()> {
+    fn happened(&mut self, _: u64, what: &Happening) -> io::Result<()> {
         let Text { terminal, transcript, decoder, .. } = self;
         let lines = match what {
             Happening::Output(bytes) => terminal.feed_with(decoder.decode(bytes), transcript),
@@ -47,7 +44,7 @@ impl Exporter for Text<'_> {
         self.write(lines)
     }
 
-    fn end(mut self: Box<Self>, _: u64) -> Result<()> {
+    fn end(mut self: Box<Self>, _: u64) -> io::Result<()> {
         let transcript = std::mem::take(&mut self.transcript);
         let lines = transcript.finish(&self.terminal);
         self.write(lines)

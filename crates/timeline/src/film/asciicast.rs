@@ -1,8 +1,7 @@
 //! asciicast v3: newline-delimited JSON, a header and events of `[interval, code, data]`.
 
-use std::io::Write;
+use std::io::{self, Write};
 
-use anyhow::Result;
 use serde_json::json;
 
 use super::utf8::Decoder;
@@ -10,7 +9,7 @@ use super::{Exporter, Happening, Head};
 
 /// Whether what was typed is written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Inputs {
+pub enum Inputs {
     /// As `i` events.
     Written,
     /// Not at all.
@@ -18,7 +17,7 @@ pub(super) enum Inputs {
 }
 
 /// Writes an asciicast.
-pub(super) struct Asciicast<'a> {
+pub struct Asciicast<'a> {
     out: &'a mut dyn Write,
     inputs: Inputs,
     size: (u16, u16),
@@ -30,11 +29,11 @@ pub(super) struct Asciicast<'a> {
 }
 
 impl<'a> Asciicast<'a> {
-    pub(super) fn new(
-        out: &'a mut dyn Write,
-        head: &Head,
-        inputs: Inputs,
-    ) -> Result<Asciicast<'a>> {
+    /// Begins one: its header, and what the terminal shows at first.
+    ///
+    /// # Errors
+    /// What `out` says.
+    pub fn new(out: &'a mut dyn Write, head: &Head, inputs: Inputs) -> io::Result<Asciicast<'a>> {
         let (columns, rows) = head.size;
         let header = json!({
             "version": 3,
@@ -49,7 +48,7 @@ impl<'a> Asciicast<'a> {
         Ok(cast)
     }
 
-    fn event(&mut self, at_ns: u64, code: &str, data: &str) -> Result<()> {
+    fn event(&mut self, at_ns: u64, code: &str, data: &str) -> io::Result<()> {
         if data.is_empty() {
             return Ok(());
         }
@@ -63,7 +62,7 @@ impl<'a> Asciicast<'a> {
 }
 
 impl Exporter for Asciicast<'_> {
-    fn happened(&mut self, at_ns: u64, what: &Happening) -> Result<()> {
+    fn happened(&mut self, at_ns: u64, what: &Happening) -> io::Result<()> {
         match what {
             Happening::Output(bytes) => {
                 let text = self.printed.decode(bytes);
@@ -83,7 +82,7 @@ impl Exporter for Asciicast<'_> {
         }
     }
 
-    fn end(mut self: Box<Self>, at_ns: u64) -> Result<()> {
+    fn end(mut self: Box<Self>, at_ns: u64) -> io::Result<()> {
         let rest: String = self.printed.finish().into_iter().collect();
         self.event(at_ns, "o", &rest)
     }
@@ -93,11 +92,22 @@ impl Exporter for Asciicast<'_> {
 mod tests {
     use serde_json::Value;
 
-    use super::super::tests::{export, head};
     use super::*;
 
     fn cast(inputs: Inputs, events: &[(u64, Happening)], end_ns: u64) -> String {
-        export(events, end_ns, |out| Ok(Box::new(Asciicast::new(out, &head(), inputs)?)))
+        let head = Head {
+            title: "tiny (main)".to_owned(),
+            unix_s: 1_700_000_000,
+            size: (80, 24),
+            screen: "\x1b[2Jlogin".to_owned(),
+        };
+        let mut bytes = Vec::new();
+        let mut cast = Asciicast::new(&mut bytes, &head, inputs).expect("it begins");
+        for (at_ns, what) in events {
+            cast.happened(*at_ns, what).expect("it goes on");
+        }
+        Box::new(cast).end(end_ns).expect("it ends");
+        String::from_utf8(bytes).expect("text")
     }
 
     #[test]

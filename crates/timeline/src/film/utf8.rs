@@ -2,14 +2,14 @@
 
 /// Decodes UTF-8 that may be cut anywhere; what is none becomes U+FFFD.
 #[derive(Clone, Default, Debug)]
-pub(super) struct Decoder {
+pub struct Decoder {
     /// The beginning of a character.
     rest: Vec<u8>,
 }
 
 impl Decoder {
     /// The text up to the last whole character.
-    pub(super) fn decode(&mut self, bytes: &[u8]) -> String {
+    pub fn decode(&mut self, bytes: &[u8]) -> String {
         self.rest.extend_from_slice(bytes);
         let bytes = std::mem::take(&mut self.rest);
         let mut text = String::new();
@@ -26,7 +26,7 @@ impl Decoder {
     }
 
     /// What is left at the end.
-    pub(super) fn finish(&mut self) -> Option<char> {
+    pub fn finish(&mut self) -> Option<char> {
         let rest = std::mem::take(&mut self.rest);
         (!rest.is_empty()).then_some(char::REPLACEMENT_CHARACTER)
     }
