@@ -200,6 +200,7 @@ impl From<MachinesError> for Problem {
             | MachinesError::NotRunning(_)
             | MachinesError::NoPast(_)
             | MachinesError::Frozen(_)
+            | MachinesError::LongFilm { .. }
             | MachinesError::Never { .. }
             | MachinesError::Damaged { .. } => Problem::new(Kind::Conflict, what, action),
             // Slots, disk, memory, or a lab that does not answer: later may be better.

@@ -9,6 +9,8 @@ use std::process::ExitCode;
 
 #[path = "api/branches.rs"]
 mod branches;
+#[path = "api/downloads.rs"]
+mod downloads;
 #[path = "../../host/tests/process/echo.rs"]
 mod echo;
 #[path = "api/fields.rs"]
@@ -82,6 +84,8 @@ const TESTS: [(&str, Test); 52] = [
     ("the_past_is_shown_to_those_who_may_see_it", past::it_is_shown_to_those_who_may_see_it),
     ("a_recording_is_a_part_of_the_past", past::a_recording_is_a_part_of_the_past),
     ("a_recording_is_published_and_taken_back", past::a_recording_is_published_and_taken_back),
+    ("a_past_is_downloaded_while_it_goes_on", downloads::a_past_while_it_goes_on),
+    ("a_moment_is_downloaded_and_comes_back", downloads::a_moment_that_comes_back),
     ("what_people_did_is_told", past::what_people_did_is_told),
     ("any_instant_has_futures", past::any_instant_has_futures),
     ("a_moment_is_kept_as_it_is", past::a_moment_is_kept_as_it_is),

@@ -68,6 +68,17 @@ pub enum MachinesError {
     /// Its recording cannot be written to a file.
     #[error("the recording cannot be written to a file")]
     Export(#[from] WriteError),
+    /// What its terminal showed is too much for one file.
+    #[error(
+        "what {id:?} showed takes more than {max} bytes as an asciicast; download the recording, \
+         and make it of that with `stackvm cast export`"
+    )]
+    LongFilm {
+        /// The machine.
+        id: String,
+        /// The limit, in bytes.
+        max: u64,
+    },
     /// It has not been there at that instant.
     #[error("machine {id:?} has not been at {at}: its journal is from {begin} to {end}")]
     Never {

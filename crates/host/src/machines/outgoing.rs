@@ -5,22 +5,27 @@
 //! its keyframes: what stood in memory only between two of them is not found.
 
 use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
 use stackvm_machine::Input;
 use stackvm_machine::digest::Digest;
 use stackvm_store::{Chunks, Tree, tree};
 use stackvm_timeline::ask::{self, Case, Pattern};
+use stackvm_timeline::film::FilmError;
 use stackvm_timeline::timeline::OpenError;
 use stackvm_timeline::vmcast::{self, Keyframes};
 use stackvm_timeline::{ActorId, BranchId, Event, Timeline};
 
-use super::{Machines, MachinesError};
+use super::{Machines, MachinesError, io_error};
 
 /// Of what was typed, so much is looked at, in bytes.
 const TYPED_BYTES_MAX: usize = 64 << 20;
 /// Lines of a transcript that are looked at.
 const LINES_MAX: usize = 100_000;
+/// Longest film, in bytes: a hostile recording's would be several times as long as the recording.
+const FILM_BYTES_MAX: u64 = 1 << 30;
 
 /// What is in a recording.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -116,17 +121,56 @@ impl Machines {
         Ok(vmcast::write(&timeline, file, Keyframes::All, &mut |_, _| true)?)
     }
 
+    /// Writes what the first terminal of a kept machine showed to a file, as an asciicast called
+    /// `title`: as far as that is stored, and without what was typed. Nothing is computed again: a
+    /// recording from somebody else is only read.
+    ///
+    /// # Errors
+    /// As [`Machines::outgoing`], [`MachinesError::LongFilm`] and [`MachinesError::Io`].
+    pub fn asciicast(&self, id: &str, title: &str, file: &Path) -> Result<(), MachinesError> {
+        let timeline = Timeline::open(&self.journal(id)?)?;
+        let console = timeline.header().first_console();
+        let sink = File::create(file).map_err(io_error("make", file))?;
+        let mut sink = AtMost { sink: BufWriter::new(sink), left: FILM_BYTES_MAX };
+        let written = timeline.asciicast(BranchId::TRUNK, console, title, &mut sink);
+        match written.and_then(|()| Ok(sink.flush()?)) {
+            Ok(()) => Ok(()),
+            Err(FilmError::Open(error)) => Err(error.into()),
+            Err(FilmError::Write(error)) if error.kind() == io::ErrorKind::FileTooLarge => {
+                Err(MachinesError::LongFilm { id: id.to_owned(), max: FILM_BYTES_MAX })
+            }
+            Err(FilmError::Write(error)) => Err(io_error("write", file)(error)),
+        }
+    }
+
     /// A kept machine's recording as a picture that moves, called `title`: an SVG.
     ///
     /// # Errors
     /// As [`Machines::outgoing`].
     pub fn poster(&self, id: &str, title: &str) -> Result<String, MachinesError> {
         let timeline = Timeline::open(&self.journal(id)?)?;
-        let console = match timeline.header().consoles {
-            0 => stackvm_machine::ConsoleId::Serial,
-            _ => stackvm_machine::ConsoleId::Hvc(0),
-        };
+        let console = timeline.header().first_console();
         Ok(timeline.poster(BranchId::TRUNK, console, title)?)
+    }
+}
+
+/// A file that may not grow beyond so many bytes.
+struct AtMost<W> {
+    sink: W,
+    left: u64,
+}
+
+impl<W: Write> Write for AtMost<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let left = self.left.checked_sub(bytes.len() as u64);
+        let left = left.ok_or(io::ErrorKind::FileTooLarge)?;
+        let written = self.sink.write(bytes)?;
+        self.left = left + (bytes.len() - written) as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.sink.flush()
     }
 }
 
@@ -236,5 +280,14 @@ mod tests {
         {
             assert_eq!(count(bytes.as_bytes(), needle.as_bytes()), expected);
         }
+    }
+
+    #[test]
+    fn a_film_ends_where_it_gets_too_long() {
+        let mut sink = AtMost { sink: Vec::new(), left: 5 };
+        sink.write_all(b"abc").unwrap();
+        sink.write_all(b"de").unwrap();
+        let error = sink.write_all(b"f").unwrap_err();
+        assert_eq!((error.kind(), sink.sink), (io::ErrorKind::FileTooLarge, b"abcde".to_vec()));
     }
 }

@@ -15,7 +15,7 @@ use tokio::task::spawn_blocking;
 
 use super::extract::{Body, Owner, Params, Place, Visitor};
 use super::past::{instant, not_an_instant};
-use super::types::{MachineView, NewRecording};
+use super::types::{FileFormat, MachineView, NewRecording};
 use crate::app::App;
 use crate::problem::{Kind, Problem};
 use crate::rights::Right;
@@ -96,10 +96,18 @@ async fn take(body: HttpBody, mut file: File) -> Result<(), Problem> {
     Ok(())
 }
 
-/// The machine's recording as a file, a `.vmcast`: whoever has it has all of it. See `outgoing`.
+/// The machine's recording as a file. A `.vmcast` is all of it: see `outgoing`. A `.cast` (asciicast
+/// v3) is only what its first terminal showed, as far as that is stored: what was typed is not in it
+/// (no `i` events), and no machine goes on from it.
 #[utoipa::path(get, path = "/api/machines/{id}/recording", tag = "past",
-    params(("id" = String, Path, description = "The machine.")),
-    responses((status = 200, description = "The file.", content_type = "application/octet-stream")))]
+    params(
+        ("id" = String, Path, description = "The machine."),
+        ("format" = Option<FileFormat>, Query, description = "What kind of file; else `vmcast`."),
+    ),
+    responses((status = 200, description = "The file.", content(
+        (String = "application/octet-stream"),
+        (String = "application/x-asciicast"),
+    ))))]
 pub(crate) async fn download(
     State(app): State<Arc<App>>,
     Visitor(session): Visitor,
@@ -107,16 +115,23 @@ pub(crate) async fn download(
     params: Params,
 ) -> Result<Response, Problem> {
     app.allow(&session, &id, Right::Download).await?;
-    params.only(&[])?;
-    let file = app.fleet.export(&id).await?;
-    app.audit(&session, "recording.download", &id, "").await?;
+    params.only(&["format"])?;
+    let format = match params.text("format") {
+        None | Some("vmcast") => FileFormat::Vmcast,
+        Some("cast") => FileFormat::Cast,
+        Some(_) => return Err(Problem::field("format", "it is vmcast or cast")),
+    };
+    let (file, kind, end) = match format {
+        FileFormat::Vmcast => (app.fleet.export(&id).await?, "application/octet-stream", "vmcast"),
+        FileFormat::Cast => (app.fleet.asciicast(&id).await?, "application/x-asciicast", "cast"),
+    };
+    app.audit(&session, "recording.download", &id, end).await?;
     let bytes = file.metadata().map(|it| it.len()).map_err(|error| Problem::unavailable(&error))?;
     // Names of machines are plain.
-    let name = format!("attachment; filename=\"{id}.vmcast\"");
+    let name = format!("attachment; filename=\"{id}.{end}\"");
     let mut response = HttpBody::from_stream(pieces(file)).into_response();
     let headers = response.headers_mut();
-    let octets = HeaderValue::from_static("application/octet-stream");
-    headers.insert(header::CONTENT_TYPE, octets);
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     headers.insert(header::CONTENT_LENGTH, bytes.into());
     if let Ok(name) = HeaderValue::try_from(name) {
         headers.insert(header::CONTENT_DISPOSITION, name);

@@ -16,7 +16,7 @@ mod shares;
 
 pub use branches::{BranchKind, BranchView};
 pub use past::{
-    BinView, BranchOf, EventKind, EventView, FoundView, LineView, NewBranch, NewMoment,
+    BinView, BranchOf, EventKind, EventView, FileFormat, FoundView, LineView, NewBranch, NewMoment,
     NewRecording, NewReport, PictureView, ReportView, TextView, TimelineView,
 };
 pub use publications::{

@@ -7,6 +7,7 @@
 use std::cmp::Reverse;
 use std::fs::{self, File};
 use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 use std::time::{Duration, Instant as WallInstant};
 
 use stackvm_host::machines::{
@@ -228,10 +229,28 @@ impl Fleet {
 
     /// A machine's recording as a file, at its beginning.
     pub(crate) async fn export(&self, id: &str) -> Result<File, Problem> {
+        self.written(id, |machines, id, path| machines.export(id, path)).await
+    }
+
+    /// What a machine's first terminal showed as a file, at its beginning: an asciicast.
+    pub(crate) async fn asciicast(&self, id: &str) -> Result<File, Problem> {
+        self.written(id, |machines, id, path| {
+            let title = machines.get(id)?.spec.label.unwrap_or_else(|| id.to_owned());
+            machines.asciicast(id, &title, path)
+        })
+        .await
+    }
+
+    /// A file that is made of a machine's recording for whoever asks, at its beginning.
+    async fn written(
+        &self,
+        id: &str,
+        write: impl FnOnce(&Machines, &str, &Path) -> Result<(), MachinesError> + Send + 'static,
+    ) -> Result<File, Problem> {
         let (_, transit) = self.transit().await?;
         self.read_past(id, move |machines, id| {
-            machines.export(id, &transit.path)?;
             let path = &transit.path;
+            write(machines, id, path)?;
             // Whoever has it open reads it when it has no name any more.
             File::open(path).map_err(|error| MachinesError::Io {
                 what: "open",

@@ -126,7 +126,14 @@ pub(crate) fn wrong_input_is_named(site: Site) {
     check("POST", publication, publish("a", &[]), 409, None);
     check("GET", "/api/machines/web/outgoing?q=", json!({}), 422, Some("q"));
     check("GET", "/api/machines/web/outgoing?p=", json!({}), 422, Some("p"));
-    check("GET", "/api/machines/web/recording", json!({}), 409, None);
+    let download = |query: &str| format!("/api/machines/web/recording{query}");
+    for query in ["", "?format=vmcast", "?format=cast"] {
+        check("GET", &download(query), json!({}), 409, None);
+    }
+    for format in ["", "CAST", "gif"] {
+        check("GET", &download(&format!("?format={format}")), json!({}), 422, Some("format"));
+    }
+    check("GET", &download("?typed=true"), json!({}), 422, Some("typed"));
     check("GET", "/api/publications/nothing", json!({}), 404, None);
     check("GET", "/api/publications/0123456789abcdef", json!({}), 404, None);
     check("POST", "/api/machines/web/reports", json!({"role": "king"}), 422, Some("role"));

@@ -29,7 +29,7 @@ fn console_of(who: &Who, machine: &str) -> usize {
     welcome["consoles"].as_array().unwrap().iter().position(is_log).unwrap_or(0)
 }
 
-fn picture_of(who: &Who, machine: &str, at_ns: u64) -> Value {
+pub(crate) fn picture_of(who: &Who, machine: &str, at_ns: u64) -> Value {
     let console = console_of(who, machine);
     let path = format!("/api/machines/{machine}/picture?at_ns={at_ns}&console={console}");
     let answer = who.get(&path);

@@ -9,7 +9,7 @@ type Row = (&'static str, &'static str, Option<&'static str>, [u16; 5]);
 
 /// The machine does not run and there are neither tasks nor markers, so "may" shows as what comes
 /// after the question of rights.
-const TABLE: [Row; 49] = [
+const TABLE: [Row; 50] = [
     ("GET", "/healthz", None, [200; 5]),
     ("GET", "/api/openapi.json", None, [200; 5]),
     ("GET", "/api/session", None, [401, 200, 200, 200, 200]),
@@ -41,6 +41,7 @@ const TABLE: [Row; 49] = [
         [401, 403, 403, 403, 409],
     ),
     ("GET", "/api/machines/web/recording", None, [401, 403, 403, 403, 409]),
+    ("GET", "/api/machines/web/recording?format=cast", None, [401, 403, 403, 403, 409]),
     ("GET", "/api/machines/web/outgoing", None, [401, 403, 403, 403, 409]),
     ("GET", "/api/machines/web/publication", None, [401, 403, 403, 403, 200]),
     (

@@ -156,6 +156,16 @@ pub struct NewRecording {
     pub name: Option<String>,
 }
 
+/// What a recording is downloaded as.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum FileFormat {
+    /// All of it, to be played, asked and gone on from.
+    Vmcast,
+    /// What its first terminal showed, as an asciicast (version 3).
+    Cast,
+}
+
 /// Whose past a machine's own begins in.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, ToSchema)]
 pub struct BranchOf {
