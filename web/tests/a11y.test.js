@@ -345,6 +345,30 @@ test("the recording goes", async () => {
     (await fetch(`/api/machines/${id}`, { method: "DELETE" })).status;
   assert.equal(await pages.desk.evaluate(remove, id), 204);
 });
+test("a moment is kept", async () => {
+  const keep = async (machine) => {
+    const headers = { "content-type": "application/json" };
+    const path = `/api/machines/${machine}/moments`;
+    const answer = await fetch(path, { method: "POST", headers, body: "{}" });
+    return (await answer.json()).id;
+  };
+  const machine = new URL(machineUrl).pathname.split("/").at(-1);
+  links.moment = await pages.desk.evaluate(keep, machine);
+});
+check("a moment", async (page) => {
+  await page.goto(`${home.origin}/m/${links.moment}`);
+  await page.locator('[aria-label="The terminal then"][aria-busy="false"]').waitFor();
+  await page.getByRole("button", { name: "Download", exact: true }).waitFor();
+});
+check("a moment's file", async (page) => {
+  await press(page, "Download");
+  await page.getByRole("dialog").getByText(/of memory/).waitFor();
+});
+test("the moment goes", async () => {
+  const remove = async (id) =>
+    (await fetch(`/api/machines/${id}`, { method: "DELETE" })).status;
+  assert.equal(await pages.desk.evaluate(remove, links.moment), 204);
+});
 test("a link with a password is made", async () => {
   const page = pages.desk;
   await page.goto(machineUrl);

@@ -1,6 +1,9 @@
 // Moments: an instant that is kept as it was, looked at, and gone on from.
 
 import assert from "node:assert/strict";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
 import { test } from "node:test";
 import { scene } from "./scene.js";
 import {
@@ -83,4 +86,49 @@ test("a moment is looked at, gone on from, and outlives its machine", async () =
 
   await owner.getByText("a moment", { exact: true }).first().waitFor();
   for (const page of [owner, looker, taker, later]) assert.deepEqual(page.complaints, []);
+});
+
+test("a moment goes out as a file, and comes back", async () => {
+  const moment = await owner.evaluate(async () => {
+    const { items } = await (await fetch("/api/machines")).json();
+    const moments = items.filter(({ frozen }) => frozen);
+    return moments.sort((a, b) => b.branch_of.at_ns - a.branch_of.at_ns)[0];
+  });
+  await owner.goto(new URL(`/m/${moment.id}`, home.origin).href);
+  await thenWhere(owner, (rows) => rows.includes("look"));
+  await owner.getByRole("button", { name: "Download", exact: true }).click();
+  // What goes out is said first, and looked through.
+  const dialog = owner.getByRole("dialog", { name: `Download ${moment.name}` });
+  await dialog.getByText(/of memory/).waitFor();
+  const seek = async (text) => {
+    await dialog.getByRole("textbox", { name: "A text that must not be in it" }).fill(text);
+    await dialog.getByRole("button", { name: "Look for it" }).click();
+  };
+  await seek("nowhere-to-be-found");
+  await dialog.getByText("“nowhere-to-be-found” is not in").waitFor();
+  await seek("state=mine");
+  await dialog.getByText(/“state=mine” is in it: .*shown.*in memory/).waitFor();
+  const [download] = await Promise.all([
+    owner.waitForEvent("download"),
+    dialog.getByRole("link", { name: /^Download it/ }).click(),
+  ]);
+  assert.equal(download.suggestedFilename(), `${moment.id}.vmcast`);
+  const copy = join(await mkdtemp(join(tmpdir(), "stackvm-copy-")), "As it was.vmcast");
+  await download.saveAs(copy);
+  await closeDialog(owner);
+  // Programs of this computer take it.
+  assert.match(home.run("cast", "verify", copy), /\S/);
+  const about = JSON.parse(home.run("cast", "info", "--json", copy));
+  assert.ok(about, "it is told what is in it");
+
+  await owner.goto(home.origin);
+  await owner.getByLabel("Upload a recording").setInputFiles(copy);
+  await owner.waitForURL((url) => url.pathname === "/m/as-it-was");
+  await thenWhere(owner, (rows) => rows.includes("look"));
+  await owner.getByRole("button", { name: "Break in" }).click();
+  await pictureWhere(owner, hasPrompt);
+  await typeLine(owner, "clear; echo $state");
+  await pictureWhere(owner, (rows) => rows[0] === "mine" && hasPrompt(rows));
+  await rm(dirname(copy), { recursive: true });
+  assert.deepEqual(owner.complaints, []);
 });

@@ -1,7 +1,7 @@
 // Recordings: a part of a machine's past that is kept, published, framed, gone on from.
 
 import assert from "node:assert/strict";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { test } from "node:test";
@@ -129,6 +129,21 @@ test("it is published, found by strangers, framed, and taken back", async () => 
   assert.equal(download.suggestedFilename(), "lesson.vmcast");
   const copy = join(await mkdtemp(join(tmpdir(), "stackvm-copy-")), "From a friend.vmcast");
   await download.saveAs(copy);
+  // Its film is for others: what was shown, and nothing that was typed.
+  const [film] = await Promise.all([
+    owner.waitForEvent("download"),
+    dialog.getByRole("link", { name: /^Its film only/ }).click(),
+  ]);
+  assert.equal(film.suggestedFilename(), "lesson.cast");
+  const [head, ...events] = (await readFile(await film.path(), "utf8"))
+    .trimEnd()
+    .split("\n")
+    .map((line) => JSON.parse(line));
+  assert.deepEqual([head.version, head.title], [3, "lesson"]);
+  assert.ok(head.term.cols > 0 && head.term.rows > 0, JSON.stringify(head));
+  assert.match(events[0][2], /state=mine; echo lesson/);
+  assert.ok(events.some(([, code, text]) => code === "o" && /^\r?\n?lesson\r\n/.test(text)));
+  assert.ok(events.every(([after, code]) => after >= 0 && code !== "i"), JSON.stringify(events));
   await closeDialog(owner);
   const lesson = owner.url();
   await owner.goto(new URL("/", machineUrl).href);
