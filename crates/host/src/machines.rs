@@ -17,9 +17,11 @@ use rustix::fs::{FlockOperation, flock};
 use crate::client::{ClientError, Connection};
 use crate::protocol::{Command, Info, Reply};
 use crate::sandbox::Sandbox;
+use spawn::Minder;
 
 mod branches;
 mod error;
+mod exact;
 mod labels;
 mod left;
 mod lines;
@@ -35,6 +37,7 @@ mod twins;
 pub use crate::recorder::Keep;
 pub use error::MachinesError;
 pub(crate) use error::io_error;
+pub use exact::Exact;
 pub(crate) use left::{Left, left};
 pub use lines::{Line, Printed, Text};
 pub use outgoing::{Found, Outgoing};
@@ -198,6 +201,14 @@ impl Machines {
     /// [`MachinesError::Start`] with the lab's words when it cannot be started (bad kernel, missing
     /// disk, port taken …), or another of [`MachinesError`].
     pub fn create(&self, spec: &MachineSpec) -> Result<Started, MachinesError> {
+        self.create_for(spec, &Minder::NOBODY)
+    }
+
+    fn create_for(
+        &self,
+        spec: &MachineSpec,
+        minder: &Minder<'_>,
+    ) -> Result<Started, MachinesError> {
         let naming = self.naming()?;
         if let Some(label) = &spec.label {
             self.check_label(label, &spec.name)?;
@@ -206,7 +217,7 @@ impl Machines {
         let started = self.lock(&spec.name).and_then(|lock| {
             self.write_spec(spec, SPEC_FILE)?;
             drop(naming);
-            spawn::start(&folder, &spec.name, lock, self.sandbox)
+            spawn::start(&folder, &spec.name, lock, self.sandbox, minder)
         });
         if started.is_err() {
             // The error at hand says more than one of cleaning up would.
@@ -226,7 +237,7 @@ impl Machines {
             return Err(MachinesError::Frozen(name.to_owned()));
         }
         let lock = self.lock(name)?;
-        spawn::start(&self.machine_folder(name), name, lock, self.sandbox)
+        spawn::start(&self.machine_folder(name), name, lock, self.sandbox, &Minder::NOBODY)
     }
 
     /// Connects to a running machine.

@@ -52,6 +52,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/events", get(past::events))
         .route("/text", get(past::text))
         .route("/line", get(past::line))
+        .route("/state", get(past::state))
         .route("/branch", post(past::branch))
         .route("/branches", get(branches::list))
         .route("/moments", post(past::freeze))

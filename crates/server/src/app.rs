@@ -17,6 +17,7 @@ use crate::limits::Limits;
 use crate::machines::Fleet;
 use crate::problem::Problem;
 use crate::reach::Reach;
+use crate::replays::Replays;
 use crate::rights::Right;
 use crate::rooms::Rooms;
 use crate::server::LocalNetwork;
@@ -32,6 +33,7 @@ pub(crate) struct App {
     pub(crate) fleet: Fleet,
     pub(crate) tasks: Arc<Tasks>,
     pub(crate) visits: Visits,
+    pub(crate) replays: Replays,
     pub(crate) limits: Arc<Limits>,
     pub(crate) reach: Arc<Reach>,
     pub(crate) network: LocalNetwork,

@@ -22,6 +22,7 @@ mod pages;
 mod problem;
 pub mod protocol;
 mod reach;
+mod replays;
 pub mod rights;
 mod rooms;
 mod server;

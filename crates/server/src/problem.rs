@@ -199,6 +199,7 @@ impl From<MachinesError> for Problem {
             MachinesError::Running(_)
             | MachinesError::NotRunning(_)
             | MachinesError::NoPast(_)
+            | MachinesError::Unwanted(_)
             | MachinesError::Frozen(_)
             | MachinesError::LongFilm { .. }
             | MachinesError::Never { .. }

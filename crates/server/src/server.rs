@@ -29,6 +29,7 @@ use crate::machines::Fleet;
 use crate::problem::{Kind, Problem};
 use crate::protocol::Gone;
 use crate::reach::{Address, Reach};
+use crate::replays::Replays;
 use crate::rooms::{Cut, Rooms};
 use crate::tasks::Tasks;
 use crate::tls::{self, TlsError};
@@ -257,6 +258,7 @@ fn assemble(
         fleet: Fleet::open(&data_dir, options.mirror.clone(), options.sandbox)?,
         tasks: Tasks::new(&run),
         visits: Visits::new(options.visit_idle),
+        replays: Replays::new(),
         limits,
         reach,
         network,

@@ -47,7 +47,7 @@ use stackvm_host::sandbox::Sandbox;
 /// A test gets a server with an empty data directory.
 type Test = fn(Site);
 
-const TESTS: [(&str, Test); 52] = [
+const TESTS: [(&str, Test); 54] = [
     ("wrong_input_is_named", input::wrong_input_is_named),
     ("no_field_is_taken_on_trust", fields::no_field_is_taken_on_trust),
     ("a_full_disk_is_said_and_cured", full::a_full_disk_is_said_and_cured),

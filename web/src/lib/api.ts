@@ -85,6 +85,15 @@ export type EventView = {
   text: string;
 };
 export type LineView = { line: string; at_ns: number | null; entered: EventView | null };
+/** What a replay computed. */
+export type ExactView = {
+  at_ns: number;
+  instructions: number;
+  digest: string;
+  columns: number;
+  rows: number;
+  draw: string;
+};
 export type TextView = { lines: string[]; lines_before: number };
 /** What goes on from a machine, or keeps a part of its past. */
 export type BranchView = {
@@ -238,6 +247,8 @@ type Options = {
   bearer?: string | null;
   /** No cookie goes along, and none is taken. */
   isBare?: boolean;
+  /** Gives the request up. */
+  signal?: AbortSignal;
 };
 type Method = "GET" | "POST" | "PATCH" | "DELETE";
 
@@ -257,6 +268,7 @@ export async function call<T>(
     method,
     headers,
     credentials: options.isBare || options.bearer ? "omit" : "same-origin",
+    ...(options.signal ? { signal: options.signal } : {}),
     ...(body === undefined ? {} : { body: JSON.stringify(body) }),
   };
   return ask<T>(path, request);

@@ -91,6 +91,9 @@ pub enum MachinesError {
         /// How far it has come.
         end: stackvm_machine::Instant,
     },
+    /// Whoever wanted it does not any more.
+    #[error("machine {0:?} is not wanted any more")]
+    Unwanted(String),
     /// It never runs.
     #[error("{0:?} is a moment, which stays as it was; go on from it in a machine of its own")]
     Frozen(String),

@@ -9,12 +9,12 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use stackvm_catalog::rows::SessionRow;
-use stackvm_host::machines::{Bin, Deed, Done, Happened, Lifetime, Picture, Printed, Text};
+use stackvm_host::machines::{Bin, Deed, Done, Exact, Happened, Lifetime, Picture, Printed, Text};
 use stackvm_machine::{ConsoleId, Instant};
 
 use super::extract::{Body, Params, Place, Visitor, check_line};
 use super::types::{Begun, BinView, FoundView, MachineView, NewBranch, NewMoment, PictureView};
-use super::types::{EventKind, EventView, LineView, TextView, TimelineView};
+use super::types::{EventKind, EventView, ExactView, LineView, TextView, TimelineView};
 use crate::app::App;
 use crate::problem::{Kind, Problem};
 use crate::rights::Right;
@@ -185,6 +185,40 @@ pub(crate) async fn text(
     let console = app.console_of(&id, &params)?;
     let Text { lines, lines_before } = app.fleet.text(&id, console, from, TEXT_LINES_MAX).await?;
     Ok(Json(TextView { lines, lines_before }))
+}
+
+/// The machine's exact state at an instant. Few are computed at once, and for each person the one
+/// asked for last; who asks for another, or hangs up, gives the one before up.
+#[utoipa::path(get, path = "/api/machines/{id}/state", tag = "past",
+    params(
+        ("id" = String, Path, description = "The machine."),
+        ("at_ns" = u64, Query, description = "The instant; no earlier than whoever asks may see.", maximum = 1_152_921_504_606_846_975_u64),
+        ("console" = Option<u8>, Query, description = "The terminal's index, as in `Welcome`; else the first."),
+    ),
+    responses((status = 200, body = Option<ExactView>,
+        description = "It; `null` if whoever asked has asked for something else since.")))]
+pub(crate) async fn state(
+    State(app): State<Arc<App>>,
+    Visitor(session): Visitor,
+    Place(id): Place<String>,
+    params: Params,
+) -> Result<Json<Option<ExactView>>, Problem> {
+    let grant = app.allow(&session, &id, Right::SeePast).await?;
+    params.only(&["at_ns", "console"])?;
+    let at = instant_of(&params, "at_ns")?.max(Instant::from_ns(grant.past_from_ns));
+    let console = app.console_of(&id, &params)?;
+    let wish = app.replays.wish(session.id);
+    let Some(turn) = wish.turn().await else { return Ok(Json(None)) };
+    let Some(exact) = app.fleet.exact(&id, console, at, turn).await? else { return Ok(Json(None)) };
+    let Exact { at, instructions, digest, picture } = exact;
+    Ok(Json(Some(ExactView {
+        at_ns: at.ns(),
+        instructions,
+        digest,
+        columns: picture.size.columns,
+        rows: picture.size.rows,
+        draw: String::from_utf8_lossy(&picture.screen).into_owned(),
+    })))
 }
 
 /// A line of what a terminal showed at an instant: when it was printed, and what was entered before.

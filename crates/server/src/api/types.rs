@@ -16,8 +16,8 @@ mod shares;
 
 pub use branches::{BranchKind, BranchView};
 pub use past::{
-    BinView, BranchOf, EventKind, EventView, FileFormat, FoundView, LineView, NewBranch, NewMoment,
-    NewRecording, NewReport, PictureView, ReportView, TextView, TimelineView,
+    BinView, BranchOf, EventKind, EventView, ExactView, FileFormat, FoundView, LineView, NewBranch,
+    NewMoment, NewRecording, NewReport, PictureView, ReportView, TextView, TimelineView,
 };
 pub use publications::{
     FoundIn, NewPublication, OutgoingView, PublicationView, Published, Visibility,

@@ -176,6 +176,7 @@ pub(crate) fn wrong_input_is_named(site: Site) {
         ("/api/machines/web/picture?at_ns=-1", "at_ns"),
         ("/api/machines/web/picture?at_ns=18446744073709551615", "at_ns"),
         ("/api/machines/web/text", "from_ns"),
+        ("/api/machines/web/state", "at_ns"),
         ("/api/machines/web/text?from_ns=0&console=99", "console"),
         ("/api/machines/web/line?at_ns=0", "row"),
         ("/api/machines/web/line?at_ns=0&row=65536", "row"),
@@ -325,5 +326,5 @@ pub(crate) fn the_description_is_true(site: Site) {
             assert!(is_named, "{method} {path}: {}", answer.status);
         }
     }
-    assert_eq!(count, 52, "a new route is described and counted here");
+    assert_eq!(count, 53, "a new route is described and counted here");
 }

@@ -438,6 +438,22 @@ pub(crate) fn what_people_did_is_told(site: Site) {
     let last: Vec<&str> = since.iter().rev().map(|line| line.trim()).take(2).collect();
     assert_eq!(last, ["soon", "then"], "{since:?}");
 
+    // The exact state is a replay's: the same for everybody, and of no instant before whoever asks
+    // may look.
+    let state = |who: &Who, at_ns: u64| -> Value {
+        let answer = who.get(&format!("/api/machines/web/state?at_ns={at_ns}&console={console}"));
+        assert_eq!(answer.status, 200, "{answer:?}");
+        answer.json()
+    };
+    let exact = state(&site.owner, end_ns);
+    assert_eq!(exact["digest"], state(&late, end_ns)["digest"]);
+    assert_eq!(exact["digest"].as_str().unwrap().len(), 64);
+    assert!(exact["draw"].as_str().unwrap().contains("soon") && exact["at_ns"] == end_ns);
+    let begins = timeline(&late)["begin_ns"].as_u64().unwrap();
+    assert_eq!(state(&late, 0)["at_ns"], begins);
+    assert!(state(&site.owner, 0)["instructions"].as_u64() < exact["instructions"].as_u64());
+    assert_eq!(site.machines().list().unwrap().len(), 1, "nothing is left of it");
+
     let report = |role: &str| site.owner.post("/api/machines/web/reports", &json!({"role": role}));
     let made = report("viewer");
     assert_eq!(made.status, 201, "{made:?}");

@@ -266,8 +266,7 @@ impl Who {
     /// The page of a machine, which has joined.
     pub(crate) fn page(&self, machine: &str, bearer: Option<&str>) -> Socket {
         let mut socket = self.socket(&format!("/api/machines/{machine}/live")).unwrap();
-        let mut join =
-            json!({"type": "join", "version": 2, "page": "00112233445566778899aabbccddeeff"});
+        let mut join = json!({"type": "join", "version": stackvm_server::protocol::VERSION, "page": "00112233445566778899aabbccddeeff"});
         if let Some(bearer) = bearer {
             join["bearer"] = bearer.into();
         }

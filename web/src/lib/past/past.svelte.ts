@@ -6,6 +6,7 @@ import {
   type BranchView,
   call,
   type EventView,
+  type ExactView,
   type FoundView,
   type LineView,
   type MachineView,
@@ -23,6 +24,8 @@ export const SPEEDS = [1, 4, 16] as const;
 const SOON_MS = 500;
 const LOOK_MS = 10_000;
 const FRAME_MS = 50;
+/** Who stays at an instant for so long wants it exactly. */
+const REST_MS = 300;
 
 export class Past {
   readonly #path: string;
@@ -37,6 +40,8 @@ export class Past {
   speed = $state<number>(SPEEDS[0]);
   /** The instant whose picture is on the screen. */
   drawn = $state<number | null>(null);
+  /** The machine as it was at the instant shown, once that is computed. */
+  exact = $state.raw<ExactView | null>(null);
   /** Counts how often somebody went somewhere at this page themselves. */
   strayed = $state(0);
   isBreakingIn = $state(false);
@@ -51,6 +56,9 @@ export class Past {
   #console = 0;
   #isAsking = false;
   #wanted: { at: number; console: number } | null = null;
+  /** An exact state is computed of where the page rests, and given up when it goes on. */
+  #rest: ReturnType<typeof setTimeout> | undefined;
+  #replay: AbortController | null = null;
   #player: ReturnType<typeof setInterval> | undefined;
   #looker: ReturnType<typeof setTimeout> | undefined;
   #look: (() => void) | null = null;
@@ -77,6 +85,7 @@ export class Past {
       isOver = true;
       this.#look = null;
       clearTimeout(this.#looker);
+      this.#leaveExact();
       this.pause();
     };
   }
@@ -161,6 +170,7 @@ export class Past {
     this.at = null;
     this.drawn = null;
     this.#wanted = null;
+    this.#leaveExact();
     this.fault = null;
   }
 
@@ -282,8 +292,32 @@ export class Past {
     return call<TextView>("GET", `/api/machines/${id}/text?${query}`, undefined, options);
   }
 
+  #leaveExact(): void {
+    clearTimeout(this.#rest);
+    this.#replay?.abort();
+    this.#replay = null;
+    this.exact = null;
+  }
+
+  /** The track tells what was shown to about a millisecond; a replay tells it exactly. */
+  async #computeExact(at: number): Promise<void> {
+    const replay = new AbortController();
+    this.#replay = replay;
+    const path = `${this.#path}/state?at_ns=${at}&console=${this.#console}`;
+    const options = { bearer: this.#bearer, signal: replay.signal };
+    // Without it there is what the track tells.
+    const exact = await call<ExactView | null>("GET", path, undefined, options).catch(() => null);
+    if (!exact || this.#replay !== replay) return;
+    this.exact = exact;
+    const { columns, rows, draw } = exact;
+    this.#screen?.draw({ columns, rows }, draw);
+  }
+
   /** One picture is asked for at a time, and then the newest wish. */
   #want(at: number): void {
+    this.#leaveExact();
+    const rest = Math.floor(at);
+    this.#rest = setTimeout(() => void this.#computeExact(rest), REST_MS);
     this.#wanted = { at: Math.floor(at), console: this.#console };
     if (!this.#isAsking) void this.#ask();
   }

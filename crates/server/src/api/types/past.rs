@@ -126,6 +126,23 @@ pub struct LineView {
     pub entered: Option<EventView>,
 }
 
+/// A machine's exact state at an instant.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, ToSchema)]
+pub struct ExactView {
+    /// The instant.
+    pub at_ns: u64,
+    /// Instructions that all harts together had executed.
+    pub instructions: u64,
+    /// The digest of its whole state: whoever computes it anywhere finds the same.
+    pub digest: String,
+    /// Columns of the terminal.
+    pub columns: u16,
+    /// Its rows.
+    pub rows: u16,
+    /// Control sequences that draw it, as in `PictureView`.
+    pub draw: String,
+}
+
 /// The instant that a machine is to go on from.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]

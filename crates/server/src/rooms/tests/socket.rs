@@ -94,7 +94,7 @@ impl TestPage {
             socket.fill().await.then_some(())?;
         };
         socket.bytes.drain(..end + 4);
-        let join = serde_json::json!({"type": "join", "version": 2, "page": page, "chat": 0});
+        let join = serde_json::json!({"type": "join", "version": crate::protocol::VERSION, "page": page, "chat": 0});
         socket.send_text(&join.to_string()).await.then_some(socket)
     }
 
