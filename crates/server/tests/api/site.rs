@@ -1,6 +1,6 @@
 //! A server, its data directory, and what speaks to it: HTTP and WebSockets, byte by byte.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -318,9 +318,21 @@ pub(crate) fn request(
         if let Some(answer) = Answer::parse(&bytes) {
             return answer;
         }
-        let count = stream.read(&mut buffer).unwrap_or_else(|e| panic!("{method} {path}: {e}"));
+        let count = read(&mut stream, &mut buffer);
+        let count = count.unwrap_or_else(|error| panic!("{method} {path}: {error}"));
         assert!(count > 0, "half an answer: {}", String::from_utf8_lossy(&bytes));
         bytes.extend_from_slice(&buffer[..count]);
+    }
+}
+
+/// Reads what is there. With a limit on its time the system's call ends at any signal, as at that of
+/// a lab that has ended.
+fn read(stream: &mut TcpStream, buffer: &mut [u8]) -> std::io::Result<usize> {
+    loop {
+        match stream.read(buffer) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            read => return read,
+        }
     }
 }
 
@@ -397,7 +409,7 @@ impl Socket {
 
     fn fill(&mut self) -> bool {
         let mut buffer = [0; 4096];
-        let Ok(count @ 1..) = self.stream.read(&mut buffer) else { return false };
+        let Ok(count @ 1..) = read(&mut self.stream, &mut buffer) else { return false };
         self.bytes.extend_from_slice(&buffer[..count]);
         true
     }
