@@ -19,6 +19,7 @@ use crate::problem::{Kind, Problem};
 pub(crate) mod audit;
 pub(crate) mod branches;
 pub(crate) mod extract;
+pub(crate) mod forks;
 pub(crate) mod home;
 pub(crate) mod images;
 pub(crate) mod live;
@@ -53,6 +54,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/text", get(past::text))
         .route("/line", get(past::line))
         .route("/state", get(past::state))
+        .route("/forks", post(forks::create))
         .route("/branch", post(past::branch))
         .route("/branches", get(branches::list))
         .route("/moments", post(past::freeze))

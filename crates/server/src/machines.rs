@@ -24,6 +24,7 @@ use crate::problem::{Kind, Problem, fault};
 use crate::rooms::{Fault, Progress};
 
 mod past;
+mod twins;
 
 /// Names of the machines that this server has started.
 const OURS_FILE: &str = "server-machines.json";

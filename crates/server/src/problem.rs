@@ -8,6 +8,7 @@ use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use stackvm_catalog::CatalogError;
+use stackvm_host::client::ClientError;
 use stackvm_host::machines::MachinesError;
 
 use crate::api::types;
@@ -203,7 +204,10 @@ impl From<MachinesError> for Problem {
             | MachinesError::Frozen(_)
             | MachinesError::LongFilm { .. }
             | MachinesError::Never { .. }
-            | MachinesError::Damaged { .. } => Problem::new(Kind::Conflict, what, action),
+            | MachinesError::Damaged { .. }
+            | MachinesError::Client(ClientError::Refused(_)) => {
+                Problem::new(Kind::Conflict, what, action)
+            }
             // Slots, disk, memory, or a lab that does not answer: later may be better.
             _ => Problem::new(Kind::Unavailable, what, action),
         }
@@ -305,6 +309,8 @@ mod tests {
         };
         check(MachinesError::TooMany.into(), 503, true);
         check(MachinesError::Exists("a".into()).into(), 409, false);
+        let refused = ClientError::Refused("it waits for space on the disk".into());
+        check(MachinesError::Client(refused).into(), 409, false);
         check(RoomError::Lost("no answer".into()).into(), 503, true);
         check(RoomError::Off.into(), 409, false);
         check(Problem::too_often(Duration::from_millis(1)), 429, true);

@@ -47,7 +47,7 @@ use stackvm_host::sandbox::Sandbox;
 /// A test gets a server with an empty data directory.
 type Test = fn(Site);
 
-const TESTS: [(&str, Test); 54] = [
+const TESTS: [(&str, Test); 55] = [
     ("wrong_input_is_named", input::wrong_input_is_named),
     ("no_field_is_taken_on_trust", fields::no_field_is_taken_on_trust),
     ("a_full_disk_is_said_and_cured", full::a_full_disk_is_said_and_cured),
@@ -94,6 +94,7 @@ const TESTS: [(&str, Test); 54] = [
         "a_name_that_is_given_again_has_no_branches",
         branches::a_name_that_is_given_again_has_no_branches,
     ),
+    ("a_running_machine_has_twins", branches::a_running_machine_has_twins),
     ("each_visitor_has_their_own", visits::each_visitor_has_their_own),
     ("a_visit_ends_when_nobody_is_there", visits::a_visit_ends_when_nobody_is_there),
     ("visits_end_with_their_moment", visits::visits_end_with_their_moment),

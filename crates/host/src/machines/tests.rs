@@ -193,3 +193,26 @@ fn older_specs_are_read() {
     fs::write(&path, text.to_string()).unwrap();
     assert_eq!(machines.get("web").unwrap().spec, spec("web", Lifetime::Named));
 }
+
+#[test]
+fn a_twin_is_kept_and_was_made_now() {
+    let (_folder, machines) = machines();
+    make(&machines, "web", Lifetime::Ephemeral);
+    let old = MachineSpec {
+        label: Some("site".into()),
+        created_unix_s: 7,
+        ..machines.spec("web").unwrap()
+    };
+    machines.write_spec(&old, SPEC_FILE).unwrap();
+    let off = machines.twin_spec("web", "twin");
+    assert!(matches!(off, Err(MachinesError::NotRunning(_))), "{off:?}");
+    let _lock = machines.lock("web").unwrap();
+    let twin = machines.twin_spec("web", "twin").unwrap();
+    assert_eq!((twin.name.as_str(), twin.label.as_ref()), ("twin", None));
+    assert_eq!((twin.lifetime, &twin.source), (Lifetime::Named, &old.source));
+    // A link to an older machine called "twin" is not to it.
+    assert!(twin.created_unix_s > old.created_unix_s);
+    make(&machines, "moment", Lifetime::Frozen);
+    let moment = machines.twin_spec("moment", "twin");
+    assert!(matches!(moment, Err(MachinesError::Frozen(_))), "{moment:?}");
+}

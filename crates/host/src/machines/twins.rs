@@ -7,11 +7,39 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::{ANNEX_FOLDER, check_name, io_error, spawn, spec, try_lock, write_spec};
-use super::{LOCK_FILE, MachineSpec, Machines, MachinesError, STAGED_SPEC_FILE, Started};
+use super::{LOCK_FILE, Lifetime, Listed, MachineSpec, Machines, MachinesError};
+use super::{STAGED_SPEC_FILE, Started, Status};
 use crate::client::{ClientError, Connection};
 use crate::protocol::{Command, ForkKind, Reply};
 
 impl Machines {
+    /// What a machine called `name` is that is a running machine's twin; [`Machines::fork`] makes it.
+    /// It is kept, also when the original is not, so that it is found again.
+    ///
+    /// # Errors
+    /// [`MachinesError::NotRunning`], [`MachinesError::Frozen`], [`MachinesError::Unknown`].
+    pub fn twin_spec(&self, id: &str, name: &str) -> Result<MachineSpec, MachinesError> {
+        let Listed { spec, status } = self.get(id)?;
+        if spec.lifetime == Lifetime::Frozen {
+            return Err(MachinesError::Frozen(id.to_owned()));
+        }
+        if status != Status::Running {
+            return Err(MachinesError::NotRunning(id.to_owned()));
+        }
+        let fresh = MachineSpec::new(name, spec.source.clone());
+        Ok(MachineSpec {
+            name: fresh.name,
+            label: None,
+            lifetime: Lifetime::Named,
+            // Host ports are the other's.
+            forwards: Vec::new(),
+            record: None,
+            // Links to an older machine of its name are not to it.
+            created_unix_s: fresh.created_unix_s,
+            ..spec
+        })
+    }
+
     /// Forks a running machine: the twin runs in a process of its own, as the machine `spec` says
     /// (name, lifetime, forwards, recording; all else must be as of the original). The original
     /// does not notice. The twin's socket listens when this returns; a fresh one is up when its
@@ -29,10 +57,13 @@ impl Machines {
         let Reply::Info(info) = lab.call(Command::Info)? else {
             return Err(ClientError::Closed.into());
         };
+        let naming = self.naming()?;
+        self.check_label(spec.label.as_ref().unwrap_or(&spec.name), &spec.name)?;
         let folder = match info.annex {
             Some(annex) => self.make_twin_folder(&spec.name, &annex)?,
             None => self.make_folder(&spec.name)?,
         };
+        drop(naming);
         let forked = self.write_spec(spec, STAGED_SPEC_FILE).and_then(|()| {
             lab.call(Command::Fork { folder: folder.clone(), kind })?;
             // Its lock is held from now on: nobody takes it for one left behind.

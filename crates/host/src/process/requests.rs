@@ -133,7 +133,11 @@ impl Process {
     ) -> Result<Option<StopReason>, Refusal> {
         let harms_nobody = matches!(
             command,
-            Command::Info | Command::Digest | Command::Fork { .. } | Command::Power(Power::Kill)
+            Command::Info
+                | Command::Digest
+                | Command::Look { .. }
+                | Command::Fork { .. }
+                | Command::Power(Power::Kill)
         );
         if self.spec.lifetime == Lifetime::Held && !harms_nobody {
             return Err("the machine is held for others to go on from; it never runs".into());

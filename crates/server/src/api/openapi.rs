@@ -7,8 +7,8 @@ use utoipa::{Modify, OpenApi};
 
 use super::types::{HomeMessage, Problem};
 use super::{
-    audit, branches, home, images, live, machines, markers, past, power, publications, reach,
-    recordings, report, session, shares, tasks,
+    audit, branches, forks, home, images, live, machines, markers, past, power, publications,
+    reach, recordings, report, session, shares, tasks,
 };
 use crate::protocol::{ClientMessage, ServerMessage};
 
@@ -24,7 +24,7 @@ use crate::protocol::{ClientMessage, ServerMessage};
         super::healthz, session::show, session::open, session::change, session::end,
         machines::list, machines::create, machines::show, machines::change, machines::delete,
         machines::restore, power::act, power::info, markers::list, markers::create,
-        markers::branch, past::timeline, past::picture, past::search, past::events, past::text, past::line, past::state, past::branch, branches::list, past::freeze, recordings::create,
+        markers::branch, past::timeline, past::picture, past::search, past::events, past::text, past::line, past::state, forks::create, past::branch, branches::list, past::freeze, recordings::create,
         recordings::download, recordings::upload, publications::list, publications::about, publications::show, publications::publish, publications::withdraw,
         publications::outgoing, report::create, shares::list, shares::create, shares::revoke, shares::visit, tasks::list, tasks::show,
         tasks::cancel, images::list, reach::show, reach::open, reach::close, reach::link,

@@ -14,7 +14,7 @@ mod past;
 mod publications;
 mod shares;
 
-pub use branches::{BranchKind, BranchView};
+pub use branches::{BranchKind, BranchView, NewFork, TwinKind};
 pub use past::{
     BinView, BranchOf, EventKind, EventView, ExactView, FileFormat, FoundView, LineView, NewBranch,
     NewMoment, NewRecording, NewReport, PictureView, ReportView, TextView, TimelineView,

@@ -1,6 +1,7 @@
 //! What goes on from a machine, for those who may see it.
 
 use serde_json::{Value, json};
+use stackvm_host::machines::Status;
 use stackvm_host::protocol::Command;
 use stackvm_machine::ConsoleId;
 
@@ -110,4 +111,51 @@ pub(crate) fn a_name_that_is_given_again_has_no_branches(site: Site) {
     std::thread::sleep(std::time::Duration::from_millis(1100));
     site.machine("web");
     assert_eq!(names(&site.owner), [""; 0]);
+}
+
+pub(crate) fn a_running_machine_has_twins(site: Site) {
+    site.running_machine("web");
+    type_as(&site, "Ada", "then");
+    let fork = |body: Value| site.owner.post("/api/machines/web/forks", &body);
+    let made = fork(json!({"kind": "exact", "name": "twin"}));
+    assert_eq!(made.status, 201, "{made:?}");
+    let twin = made.json();
+    assert_eq!((&twin["id"], &twin["kept"]), (&json!("twin"), &json!(true)));
+    site.await_state("twin", "running");
+    let screen = |id: &str| site.owner.get(&format!("/api/machines/{id}")).json()["screen"].clone();
+    await_true(|| screen("twin").to_string().contains("then"));
+    let audit = site.owner.get("/api/audit?limit=1").json()["items"][0].clone();
+    assert_eq!((&audit["action"], &audit["subject"]), (&json!("machine.fork"), &json!("twin")));
+    assert_eq!(audit["detail"], "an exact twin of web");
+
+    // Each goes its own way; one without a name gets one.
+    type_as(&site, "Ada", "soon");
+    assert!(!screen("twin").to_string().contains("soon"));
+    let other = fork(json!({"kind": "exact"}));
+    assert_eq!(other.status, 201, "{other:?}");
+    assert_ne!(other.json()["id"], "twin");
+    let taken = fork(json!({"kind": "exact", "name": "twin"}));
+    assert_eq!((taken.status, &taken.json()["field"]), (409, &json!("name")));
+    // This guest has no agent that could give it an identity of its own.
+    let fresh = fork(json!({"kind": "fresh", "name": "fresh"})).json();
+    assert_eq!(
+        (&fresh["status"], &fresh["action"]),
+        (&json!(409), &json!("Fork it exactly instead."))
+    );
+    assert_eq!(site.owner.get("/api/machines/fresh").status, 404);
+
+    // What never runs, or does not now, has none.
+    let moment = site.owner.post("/api/machines/web/moments", &json!({})).json();
+    let path = format!("/api/machines/{}/forks", moment["id"].as_str().unwrap());
+    let none = site.owner.post(&path, &json!({"kind": "exact"})).json();
+    assert!(
+        none["status"] == 409 && none["action"].as_str().unwrap().contains("machine"),
+        "{none}"
+    );
+    site.owner.post("/api/machines/web/power", &json!({"action": "kill"}));
+    site.await_state("web", "stopped");
+    // Its process takes a moment to be gone.
+    await_true(|| site.machines().get("web").unwrap().status != Status::Running);
+    let none = fork(json!({"kind": "exact"})).json();
+    assert_eq!((&none["status"], &none["action"]), (&json!(409), &json!("Start it first.")));
 }

@@ -107,6 +107,12 @@ pub(crate) fn wrong_input_is_named(site: Site) {
     check("POST", "/api/machines/web/branch", json!({}), 422, Some("at_ns"));
     check("POST", "/api/machines/web/branch", json!({"at_ns": u64::MAX}), 422, Some("at_ns"));
     check("POST", "/api/machines/web/branch", json!({"at_ns": 7}), 409, None);
+    let forks = "/api/machines/web/forks";
+    check("POST", forks, json!({}), 422, Some("kind"));
+    check("POST", forks, json!({"kind": "evil"}), 422, Some("kind"));
+    check("POST", forks, json!({"kind": "exact", "name": "a b"}), 422, Some("name"));
+    check("POST", forks, json!({"kind": "exact", "name": "web"}), 409, Some("name"));
+    check("POST", forks, json!({"kind": "exact"}), 409, None);
     check("POST", "/api/machines/web/moments", json!({"at_ns": u64::MAX}), 422, Some("at_ns"));
     check("POST", "/api/machines/web/moments", json!({"at": 7}), 422, Some("at"));
     check("POST", "/api/machines/web/moments", json!({}), 409, None);
@@ -326,5 +332,5 @@ pub(crate) fn the_description_is_true(site: Site) {
             assert!(is_named, "{method} {path}: {}", answer.status);
         }
     }
-    assert_eq!(count, 53, "a new route is described and counted here");
+    assert_eq!(count, 54, "a new route is described and counted here");
 }

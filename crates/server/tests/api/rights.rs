@@ -9,7 +9,7 @@ type Row = (&'static str, &'static str, Option<&'static str>, [u16; 5]);
 
 /// The machine does not run and there are neither tasks nor markers, so "may" shows as what comes
 /// after the question of rights.
-const TABLE: [Row; 51] = [
+const TABLE: [Row; 52] = [
     ("GET", "/healthz", None, [200; 5]),
     ("GET", "/api/openapi.json", None, [200; 5]),
     ("GET", "/api/session", None, [401, 200, 200, 200, 200]),
@@ -33,6 +33,7 @@ const TABLE: [Row; 51] = [
     ("GET", "/api/machines/web/line?at_ns=0&row=0", None, [401, 409, 409, 409, 409]),
     ("GET", "/api/machines/web/state?at_ns=0", None, [401, 409, 409, 409, 409]),
     ("POST", "/api/machines/web/branch", Some(r#"{"at_ns":0}"#), [401, 403, 403, 403, 409]),
+    ("POST", "/api/machines/web/forks", Some(r#"{"kind":"fresh"}"#), [401, 403, 403, 403, 409]),
     ("GET", "/api/machines/web/branches", None, [401, 200, 200, 200, 200]),
     ("POST", "/api/machines/web/moments", Some("{}"), [401, 403, 403, 403, 409]),
     (
@@ -121,6 +122,7 @@ pub(crate) fn another_machines_guest_sees_nothing(site: Site) {
     check("GET", &format!("{secret}/line?at_ns=0&row=0"), None);
     check("GET", &format!("{secret}/state?at_ns=0"), None);
     check("GET", &format!("{secret}/branches"), None);
+    check("POST", &format!("{secret}/forks"), Some(r#"{"kind":"exact"}"#));
     check("POST", &format!("{secret}/branch"), Some(r#"{"at_ns":0}"#));
     check("POST", &format!("{secret}/moments"), Some("{}"));
     check("GET", &format!("{secret}/recording"), None);

@@ -1,6 +1,6 @@
-//! What goes over the interface about machines that go on from others.
+//! What goes over the interface about machines that go on from others, and twins.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::protocol::MachineState;
@@ -37,4 +37,24 @@ pub enum BranchKind {
     Moment,
     /// A recording: it stays as it was from then on.
     Recording,
+}
+
+/// A twin that is to be made.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewFork {
+    /// What kind of twin.
+    pub kind: TwinKind,
+    /// What to call it; else it gets a name.
+    pub name: Option<String>,
+}
+
+/// What a twin has of its machine.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum TwinKind {
+    /// All but its identity: randomness, addresses and host keys are its own.
+    Fresh,
+    /// All: with the same inputs both do the same.
+    Exact,
 }
