@@ -14,6 +14,7 @@ use crate::values;
 mod cast;
 mod debug;
 mod fork;
+mod moments;
 mod play;
 mod record;
 mod share;
@@ -23,6 +24,7 @@ mod up;
 pub(crate) use cast::*;
 pub(crate) use debug::{Debug, Jit};
 pub(crate) use fork::Fork;
+pub(crate) use moments::Moments;
 pub(crate) use play::{Log, Play};
 pub(crate) use record::Record;
 pub(crate) use share::*;
@@ -63,6 +65,8 @@ pub(crate) enum Command {
     Report(Report),
     /// Show what people did at a machine: lines they entered, names they gave instants
     Events(Events),
+    /// List what is kept of a machine's past, moments and recordings, or keep one more
+    Moments(Moments),
     /// Run a machine in this terminal, or one command in it
     Run(Box<Run>),
     /// Start a named machine again and attach to it
@@ -75,12 +79,12 @@ pub(crate) enum Command {
     Record(Box<Record>),
     /// Play a recording in this terminal; b breaks in
     Play(Play),
-    /// Show the branches of a recording
+    /// Show the branches of a recording, or the machines that go on from one another
     Log(Log),
     /// Look into recordings, check, export and search them
     #[command(subcommand)]
     Cast(Cast),
-    /// Make a running machine's twin
+    /// Make a running machine's twin, or a machine that goes on from an instant of another's past
     Fork(Fork),
     /// Care for the store of chunks
     #[command(subcommand)]
@@ -380,5 +384,15 @@ mod tests {
         check("stackvm run tiny --name A/B", false);
         check("stackvm run tiny -p 80", false);
         check("stackvm rm", false);
+        check("stackvm fork web web-2 --at 83.5 -q", true);
+        check("stackvm fork web --at soon", false);
+        check("stackvm fork web --at 83.5 --exact", false);
+        check("stackvm moments web", true);
+        check("stackvm moments web --keep --at 83.5 --as then", true);
+        check("stackvm moments web --record 10..83.5 --json", true);
+        check("stackvm moments web --at 83.5", false);
+        check("stackvm moments web --as then", false);
+        check("stackvm moments web --keep --record 10..83.5", false);
+        check("stackvm moments web --record 83.5..10", false);
     }
 }

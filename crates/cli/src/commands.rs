@@ -11,7 +11,9 @@ mod hold;
 mod image;
 mod log;
 mod ls;
+mod moments;
 mod open;
+mod past;
 mod play;
 mod prompt;
 mod record;
@@ -60,6 +62,7 @@ pub(crate) fn run(command: Command) -> Result<ExitCode> {
             Command::Share(args) => share::run(&args),
             Command::Report(args) => report::run(&args),
             Command::Events(args) => events::run(&args),
+            Command::Moments(args) => moments::run(args).await,
             Command::Run(args) => run::run(*args).await,
             Command::Start(args) => start::run(args).await,
             Command::Attach(args) => attach::attach(args).await,
@@ -99,6 +102,14 @@ fn machine(machines: &Machines, name: &str) -> Result<Listed> {
 
 fn unknown(error: &MachinesError) -> anyhow::Error {
     failure(error.to_string(), "`stackvm ls` lists the machines")
+}
+
+/// A name that cannot be given again.
+fn taken(name: &str) -> anyhow::Error {
+    failure(
+        format!("there is a machine {name} already"),
+        "choose another name, or leave it to stackvm",
+    )
 }
 
 /// Calls what blocks without keeping signals waiting.

@@ -112,6 +112,15 @@ pub(crate) fn seconds(text: &str) -> Result<Ticks, String> {
     span(&format!("{text}s")).map_err(|_| format!("`{text}` is not a number of seconds"))
 }
 
+/// A part of a machine's time from `10..83.5`, in seconds.
+pub(crate) fn part(text: &str) -> Result<(Ticks, Ticks), String> {
+    let bad =
+        || format!("`{text}` is no part of a machine's time: write FROM..UNTIL, as in 10..83.5");
+    let (from, until) = text.split_once("..").ok_or_else(bad)?;
+    let (from, until) = (seconds(from)?, seconds(until)?);
+    if from < until { Ok((from, until)) } else { Err(bad()) }
+}
+
 /// A speed of playing, from 0.1 to 100.
 pub(crate) fn speed(text: &str) -> Result<f64, String> {
     let number = text.parse().ok().filter(|number| (0.1..=100.0).contains(number));
@@ -187,6 +196,19 @@ mod tests {
         check("0.0625ns", Some(1));
         check("2m", Some(120 * 16_000_000_000));
         for bad in ["", "5", "s", "1.2.3s", "5h", "-1s", "99999999999s", "0.0000000000000001s"] {
+            check(bad, None);
+        }
+    }
+
+    #[test]
+    fn parts() {
+        let check = |text, ns: Option<(u64, u64)>| {
+            let seen = part(text).ok().map(|(from, until)| (from.ns(), until.ns()));
+            assert_eq!(seen, ns, "{text}");
+        };
+        check("10..83.5", Some((10_000_000_000, 83_500_000_000)));
+        check("0..0.000000001", Some((0, 1)));
+        for bad in ["", "10", "..", "10..", "..10", "10..10", "11..10", "a..b", "1...2"] {
             check(bad, None);
         }
     }

@@ -66,10 +66,12 @@ Examples:
   stackvm log demo.vmcast                       who did what, when, for how long
   stackvm log demo.vmcast --json | jq '.branches[].name'
   stackvm log demo.vmcast --rename branch-1 what-if
-  stackvm log demo.vmcast --delete what-if      with the branches that leave it")]
+  stackvm log demo.vmcast --delete what-if      with the branches that leave it
+  stackvm log web                               what goes on from the machine web, and what it goes
+                                                on from: machines, moments, recordings")]
 pub(crate) struct Log {
-    /// The recording
-    #[arg(value_name = "FILE")]
+    /// The recording, or else the name of a machine
+    #[arg(value_name = "FILE|MACHINE")]
     pub(crate) file: PathBuf,
     /// As JSON
     #[arg(long, conflicts_with_all = ["rename", "delete"])]

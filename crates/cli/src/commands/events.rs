@@ -3,6 +3,7 @@
 use anyhow::{Context, Result};
 use serde_json::Value;
 
+use super::past::seconds;
 use super::{machine, machines};
 use crate::args::Events;
 use crate::door::Server;
@@ -13,7 +14,8 @@ pub(crate) fn run(args: &Events) -> Result<u8> {
     let path = format!("/api/machines/{id}/events?limit={}", args.last);
     let answer = Server::running()?.get(&path)?;
     let events = answer.as_array().context("the server's answer is no list")?;
-    let seconds: Vec<String> = events.iter().map(|event| seconds(&event["at_ns"])).collect();
+    let at = |event: &Value| seconds(event["at_ns"].as_u64().unwrap_or_default());
+    let seconds: Vec<String> = events.iter().map(at).collect();
     args.format.format().print(seconds.iter().map(String::as_str), &answer, || {
         for (event, at) in events.iter().zip(&seconds) {
             let word = |name: &str| event[name].as_str().unwrap_or_default();
@@ -24,32 +26,4 @@ pub(crate) fn run(args: &Events) -> Result<u8> {
         }
     });
     Ok(0)
-}
-
-/// Nanoseconds as seconds, exactly: `83.500000001`.
-fn seconds(ns: &Value) -> String {
-    let ns = ns.as_u64().unwrap_or_default();
-    let text = format!("{}.{:09}", ns / 1_000_000_000, ns % 1_000_000_000);
-    let short = text.trim_end_matches('0').trim_end_matches('.');
-    short.to_owned()
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn instants_are_exact_and_short() {
-        for (ns, expected) in [
-            (0, "0"),
-            (10_000_000_000_u64, "10"),
-            (83_500_000_000, "83.5"),
-            (83_500_000_001, "83.500000001"),
-            (1, "0.000000001"),
-        ] {
-            assert_eq!(seconds(&json!(ns)), expected);
-        }
-    }
 }

@@ -1,27 +1,29 @@
-//! `stackvm log`: the branches of a recording.
+//! `stackvm log`: the branches of a recording, or the machines that go on from one another.
 
+mod branches;
+mod machines;
 mod tree;
 
 use std::path::Path;
 
 use anyhow::Result;
 use serde_json::{Value, json};
-use stackvm_machine::instant::Ticks;
-use stackvm_timeline::branch::{BranchKind, Origin};
+use stackvm_host::machines::{Listed, MachinesError, check_name};
 use stackvm_timeline::journal::Journal;
-use stackvm_timeline::note::{Note, Words};
 use stackvm_timeline::{BranchId, Timeline};
 
 use crate::args::Log;
 use crate::casts;
-use crate::days;
 use crate::failure::failure;
 use crate::player::tape::branch;
 use crate::session::Signals;
-use tree::{Begin, Row};
+use branches::Row;
 
 /// Shows, renames or deletes.
 pub(crate) async fn run(args: Log) -> Result<u8> {
+    if let Some(machine) = machine(&args.file)? {
+        return of_machine(&args, &machine);
+    }
     if let [old, new] = args.rename.as_slice() {
         change(&args.file, |journal, timeline| {
             Ok(journal.rename_branch(branch(timeline, old)?, new)?)
@@ -44,12 +46,49 @@ pub(crate) async fn run(args: Log) -> Result<u8> {
         return Ok(0);
     }
     let timeline = casts::open(&args.file)?;
-    let rows = rows(&timeline)?;
+    let rows = branches::rows(&timeline)?;
     if args.json {
-        let branches: Vec<Value> = rows.iter().map(|row| row_json(row, &rows)).collect();
+        let branches: Vec<Value> = rows.iter().map(|row| branches::row_json(row, &rows)).collect();
         println!("{}", serde_json::to_string_pretty(&json!({ "branches": branches }))?);
     } else {
-        print!("{}", tree::draw(&rows));
+        print!("{}", tree::draw(&rows.iter().map(Row::node).collect::<Vec<_>>()));
+    }
+    Ok(0)
+}
+
+/// The machine that is meant, if it is not a recording that is there.
+fn machine(file: &Path) -> Result<Option<Listed>> {
+    let Err(no_recording) = casts::named(file).and_then(|file| casts::newest(&file)) else {
+        return Ok(None);
+    };
+    let Some(name) = file.to_str().filter(|name| check_name(name).is_ok()) else {
+        return Err(no_recording);
+    };
+    let machines = super::machines()?;
+    match machines.find(name).and_then(|id| machines.get(&id)) {
+        Ok(listed) => Ok(Some(listed)),
+        Err(error @ MachinesError::Unknown { .. }) => Err(failure(
+            format!("there is no recording {}, and {error}", file.display()),
+            "`stackvm record IMAGE -o FILE` makes a recording, `stackvm ls` lists the machines",
+        )),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn of_machine(args: &Log, machine: &Listed) -> Result<u8> {
+    let name = machine.label();
+    if !args.rename.is_empty() || args.delete.is_some() {
+        return Err(failure(
+            format!("{name} is a machine, and what goes on from it are machines, too"),
+            "`stackvm rename MACHINE NEW` renames one, `stackvm rm MACHINE` removes one",
+        ));
+    }
+    let rows = machines::rows(&super::machines()?, &machine.spec.name)?;
+    if args.json {
+        let machines: Vec<Value> = rows.iter().map(|row| row.json(&rows)).collect();
+        println!("{}", serde_json::to_string_pretty(&json!({ "machines": machines }))?);
+    } else {
+        print!("{}", tree::draw(&rows.iter().map(machines::Row::node).collect::<Vec<_>>()));
     }
     Ok(0)
 }
@@ -85,74 +124,4 @@ async fn change(
             Err(error)
         }
     }
-}
-
-/// The branches that are not deleted, parents before children.
-fn rows(timeline: &Timeline) -> Result<Vec<Row>> {
-    let branches = timeline.branches();
-    let alive = || (0..branches.len()).filter(|number| !branches[*number].deleted);
-    let place = |wanted: BranchId| alive().position(|number| number == wanted.0 as usize);
-    let mut rows = Vec::new();
-    for number in alive() {
-        let (id, branch) = (BranchId(number as u32), &branches[number]);
-        let start = timeline.begin(id);
-        let (parent, begin, from) = match branch.origin {
-            Origin::Start => (None, Begin::Start, Ticks::new(0)),
-            Origin::Fork(fork) => (place(fork.branch), Begin::Fork, fork.at.since(start)),
-            Origin::Gap { after } => (place(after), Begin::Pause, Ticks::new(0)),
-        };
-        let mut by: Vec<(String, u64)> = Vec::new();
-        for entry in timeline.entries(id, 0) {
-            let name = timeline.actor(entry?.actor);
-            match by.iter_mut().find(|(known, _)| known == name) {
-                Some((_, count)) => *count += 1,
-                None => by.push((name.to_owned(), 1)),
-            }
-        }
-        let notes = timeline.notes().iter().filter(|note| note.branch == id);
-        rows.push(Row {
-            parent,
-            begin,
-            name: branch.name.clone(),
-            from,
-            length: Ticks::new(branch.end.since(start).get().saturating_sub(from.get())),
-            inputs: branch.entries,
-            by,
-            author: branch.author.clone(),
-            created: days::for_people(branch.created_unix_ms),
-            fresh: branch.kind == BranchKind::Fresh,
-            notes: notes.map(|note| (note.at.since(start), words(note))).collect(),
-        });
-    }
-    Ok(rows)
-}
-
-fn words(note: &Note) -> String {
-    match &note.words {
-        Words::Mark(name) => format!("#{name}"),
-        Words::Comment(text) => format!("{}: {text}", note.author),
-    }
-}
-
-fn row_json(row: &Row, rows: &[Row]) -> Value {
-    let seconds = |ticks: Ticks| ticks.ns() as f64 / 1e9;
-    let notes = row.notes.iter().map(|(at, text)| json!({ "at_s": seconds(*at), "text": text }));
-    let by = row.by.iter().map(|(name, count)| (name.clone(), json!(count)));
-    json!({
-        "name": row.name,
-        "parent": row.parent.map(|parent| rows[parent].name.clone()),
-        "begin": match row.begin {
-            Begin::Start => "start",
-            Begin::Fork => "fork",
-            Begin::Pause => "after a pause",
-        },
-        "from_s": seconds(row.from),
-        "length_s": seconds(row.length),
-        "inputs": row.inputs,
-        "inputs_by": by.collect::<serde_json::Map<_, _>>(),
-        "author": row.author,
-        "created": row.created,
-        "kind": if row.fresh { "fresh" } else { "exact" },
-        "notes": notes.collect::<Vec<_>>(),
-    })
 }

@@ -30,7 +30,8 @@ impl Row {
         &self.listed.spec.name
     }
 
-    fn state(&self) -> &'static str {
+    /// What it does, in a word.
+    pub(super) fn state(&self) -> &'static str {
         match (&self.listed.status, self.info.as_ref().map(|info| &info.state)) {
             (Status::Off, _) => "off",
             (Status::Saved, _) => "saved",

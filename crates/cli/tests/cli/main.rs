@@ -5,6 +5,7 @@ mod bad_input;
 mod cast;
 mod common;
 mod named;
+mod past;
 mod prompt;
 mod recording;
 mod run;
