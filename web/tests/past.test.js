@@ -55,7 +55,11 @@ test("what was is dragged to while the machine runs on", async () => {
   await owner.goto(`${machineUrl}?t=${first / 1e9}`);
   await thenWhere(owner, (rows) => rows.includes("first") && !rows.includes("second"));
 
-  // Nobody else's page moved, unless it follows or is brought.
+  // Nobody else's page moved, and what is typed here now goes nowhere.
+  await owner.keyboard.type("nowhere");
+  await typeLine(other, "echo meanwhile");
+  await pictureWhere(other, (rows) => rows.includes("meanwhile") && hasPrompt(rows));
+  // Another page moves if it follows, or is brought.
   // (The link begins after it said first: who has it is led to where it begins.)
   assert.equal(await says(other), "live");
   await other.getByRole("button", { name: /^People/ }).click();
@@ -70,10 +74,6 @@ test("what was is dragged to while the machine runs on", async () => {
   await other.getByText(/brought you to 00:0/).waitFor();
   await other.getByRole("button", { name: "LIVE" }).click();
 
-  // What is typed in the past goes nowhere.
-  await owner.keyboard.type("nowhere");
-  await typeLine(other, "echo meanwhile");
-  await pictureWhere(other, (rows) => rows.includes("meanwhile") && hasPrompt(rows));
   await owner.getByRole("button", { name: "LIVE" }).click();
   const live = await pictureWhere(owner, (rows) => rows.includes("meanwhile"));
   assert.ok(!live.join("\n").includes("nowhere"), live.join("\n"));
@@ -171,12 +171,14 @@ test("undo goes to just before the last Enter", async () => {
   // A line says when it was printed, and after what.
   await owner.getByRole("button", { name: "To before the next Enter" }).click();
   await thenWhere(owner, (rows) => rows.at(-1) === "root@tiny:~# echo two");
+  // Who stays there is shown what a replay computed.
+  await owner.getByText(/ · exactly$/).waitFor();
   // What xterm.js draws lies under what it is pressed on.
   const line = owner.getByRole("region", { name: "The terminal then" }).getByText("one", { exact: true });
   const box = await line.boundingBox();
   await owner.mouse.click(box.x + 4, box.y + box.height / 2);
   const card = owner.getByRole("status", { name: "About this line" });
-  await card.getByText(/^Printed at 00:0.*, after .* entered echo one\.$/).waitFor();
+  await card.getByText(/^Printed at 00:0.*,\s+after .* entered echo one\.$/).waitFor();
   await card.getByRole("button", { name: "Go there" }).click();
   await thenWhere(owner, (rows) => rows.includes("one") && !rows.at(-1).includes("two"));
   assert.equal(await card.count(), 0);
