@@ -342,7 +342,7 @@ export function visitLink(owner, visitors) {
         return answer.json();
       };
       const moment = await post(`/api/machines/${machine}/moments`, {});
-      const visits = { visitors, minutes: 10, cpu_percent: 50 };
+      const visits = { visitors, minutes: 10, cpu_percent: 50, memory_mib: 32 };
       const shares = `/api/machines/${moment.id}/shares`;
       return (await post(shares, { role: "driver", visits })).url;
     },

@@ -111,6 +111,10 @@ test("who comes too late waits, and is let in when a place is free", async () =>
   await first.getByText("All machines are taken just now").waitFor();
   await pictureWhere(second, hasPrompt);
   await third.getByText("You are next").waitFor();
+  // Nor does anybody take more memory than there is for each.
+  await typeLine(second, "yes | head -c 48000000 > /big");
+  await second.getByText(/^It took more memory/).waitFor();
+  await pictureWhere(third, hasPrompt);
 });
 
 test("in a page of somebody else's, a machine to try", async () => {

@@ -91,6 +91,9 @@ pub struct VisitLimits {
     pub minutes: u32,
     /// How much of a core each machine may use, in hundredths.
     pub cpu_percent: u8,
+    /// How much memory of the host each may have for itself, in MiB; `None` is as much as it has.
+    #[serde(default)]
+    pub memory_mib: Option<u32>,
 }
 
 /// A browser that is in.

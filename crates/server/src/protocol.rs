@@ -369,6 +369,8 @@ pub enum Gone {
     Full,
     /// The machine was deleted.
     Deleted,
+    /// The visitor's machine took more memory than its link gives.
+    OutOfMemory,
     /// This browser is not signed in to see this machine.
     NotAdmitted,
     /// The server is ending; it may come back.

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use stackvm_catalog::ids::{SessionId, ShareId};
 use stackvm_catalog::rows::{SessionRow, ShareRow, VisitLimits};
+use stackvm_host::machines::own_memory_bytes;
 use tokio::sync::Semaphore;
 
 use crate::access::over;
@@ -50,6 +51,8 @@ pub(crate) struct Visits {
     held: tokio::sync::Mutex<BTreeMap<String, String>>,
     /// Machines that have a place and are not there yet.
     making: Mutex<BTreeSet<String>>,
+    /// The processes of visitors' machines whose memory is limited.
+    labs: Mutex<BTreeMap<String, u32>>,
     /// Since when nobody has been seen at a visitor's machine.
     left: Mutex<BTreeMap<String, Instant>>,
     forks: Semaphore,
@@ -91,6 +94,7 @@ impl Visits {
             gate: tokio::sync::Mutex::default(),
             held: tokio::sync::Mutex::default(),
             making: Mutex::default(),
+            labs: Mutex::default(),
             left: Mutex::default(),
             forks: Semaphore::new(FORKS_MAX),
         }
@@ -153,7 +157,17 @@ impl Visits {
         Making { visits: self, machine }
     }
 
+    fn lab(&self, machine: &str) -> Option<u32> {
+        self.labs.lock().unwrap_or_else(PoisonError::into_inner).get(machine).copied()
+    }
+
+    fn know_lab(&self, machine: &str, pid: u32) {
+        let mut labs = self.labs.lock().unwrap_or_else(PoisonError::into_inner);
+        labs.insert(machine.to_owned(), pid);
+    }
+
     fn forget(&self, machine: &str) {
+        self.labs.lock().unwrap_or_else(PoisonError::into_inner).remove(machine);
         self.left.lock().unwrap_or_else(PoisonError::into_inner).remove(machine);
     }
 }
@@ -262,7 +276,8 @@ impl App {
         };
         // A machine that is older than its link would not be the one that the link is to.
         let made_unix_s = row.created_unix_ms / 1000;
-        self.fleet.visit(&held, &row.machine, limits.cpu_percent, made_unix_s).await?;
+        let pid = self.fleet.visit(&held, &row.machine, limits.cpu_percent, made_unix_s).await?;
+        self.visits.know_lab(&row.machine, pid);
         self.tell_changed(&row.machine);
         Ok(())
     }
@@ -315,8 +330,31 @@ impl App {
             // It has switched itself off.
             return Some(Gone::Expired);
         }
+        if let Some(limit) = link.visits.and_then(|limits| limits.memory_mib)
+            && self.takes_more(&row.machine, u64::from(limit) << 20).await
+        {
+            return Some(Gone::OutOfMemory);
+        }
         let here = self.rooms.people(&row.machine).len();
         self.visits.is_left(&row.machine, here, Instant::now()).then_some(Gone::Expired)
+    }
+
+    /// Whether a visitor's machine has more memory of the host for itself than it may.
+    async fn takes_more(&self, machine: &str, bytes_max: u64) -> bool {
+        let pid = match self.visits.lab(machine) {
+            Some(pid) => pid,
+            // The server was started again since it was made.
+            None => match self.fleet.process(machine).await {
+                Ok(pid) => {
+                    self.visits.know_lab(machine, pid);
+                    pid
+                }
+                // It is just ending.
+                Err(_) => return false,
+            },
+        };
+        let own = tokio::task::spawn_blocking(move || own_memory_bytes(pid)).await;
+        own.ok().flatten().is_some_and(|bytes| bytes > bytes_max)
     }
 
     /// Moments that no good link leads to need no memory.

@@ -121,7 +121,12 @@ export type ShareView = {
   visits: VisitLimits | null;
 };
 /** What visitors of a link may take, who get machines of their own. */
-export type VisitLimits = { visitors: number; minutes: number; cpu_percent: number };
+export type VisitLimits = {
+  visitors: number;
+  minutes: number;
+  cpu_percent: number;
+  memory_mib: number | null;
+};
 /** A visitor's own machine, or how many are before them while they wait for one. */
 export type VisitView = {
   link: string;

@@ -87,6 +87,7 @@ export const GONE = [
   "locked",
   "full",
   "deleted",
+  "out_of_memory",
   "not_admitted",
   "closing",
 ] as const;

@@ -93,7 +93,7 @@ async fn it_is_the_same_after_it_was_closed() {
 #[tokio::test]
 async fn visitors_are_known_by_the_link_they_came_by() {
     let (_folder, catalog) = catalog().await;
-    let limits = VisitLimits { visitors: 2, minutes: 30, cpu_percent: 50 };
+    let limits = VisitLimits { visitors: 2, minutes: 30, cpu_percent: 50, memory_mib: Some(64) };
     let link = ShareRow { visits: Some(limits), ..share(&catalog, "moment", 1) };
     let [first, second] = [("ann", 3), ("bob", 2)]
         .map(|(machine, at)| ShareRow { visit_of: Some(link.id), ..share(&catalog, machine, at) });

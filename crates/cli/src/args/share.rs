@@ -52,6 +52,10 @@ pub(crate) struct Share {
     #[arg(long, value_name = "PERCENT", default_value_t = 50, requires = "visitors",
           value_parser = clap::value_parser!(u8).range(5..=100))]
     pub(crate) cpu: u8,
+    /// With --try: how much memory of this computer each visitor's machine may take for itself, such
+    /// as 64M [default: as much as it has]
+    #[arg(long, value_name = "SIZE", requires = "visitors", value_parser = values::memory)]
+    pub(crate) mem: Option<u64>,
     /// With --moment or --try: not now but after so many seconds of the machine's time, as in 83.5
     #[arg(long, value_name = "SECONDS", value_parser = values::seconds)]
     pub(crate) at: Option<Ticks>,

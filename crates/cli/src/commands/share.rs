@@ -37,7 +37,12 @@ pub(crate) fn run(args: &Share) -> Result<u8> {
             ));
         }
         let visits = args.visitors.map(|visitors| {
-            json!({ "visitors": visitors, "minutes": args.minutes, "cpu_percent": args.cpu })
+            json!({
+                "visitors": visitors,
+                "minutes": args.minutes,
+                "cpu_percent": args.cpu,
+                "memory_mib": args.mem.map(|bytes| bytes >> 20),
+            })
         });
         let role = if visits.is_some() { ShareRole::Driver } else { args.role };
         let wish = json!({

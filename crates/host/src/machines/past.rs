@@ -374,7 +374,7 @@ impl Machines {
         name: &str,
         cpu_percent: u8,
         created_unix_s: u64,
-    ) -> Result<(), MachinesError> {
+    ) -> Result<Started, MachinesError> {
         let spec = MachineSpec {
             name: name.to_owned(),
             lifetime: Lifetime::Ephemeral,
@@ -383,7 +383,7 @@ impl Machines {
             created_unix_s,
             ..self.spec(held)?
         };
-        self.fork(held, &spec, ForkKind::Fresh).map(drop)
+        self.fork(held, &spec, ForkKind::Fresh)
     }
 
     pub(super) fn journal(&self, id: &str) -> Result<std::path::PathBuf, MachinesError> {

@@ -35,6 +35,8 @@ const VISITORS_MAX: u32 = 100;
 const VISIT_MINUTES_MAX: u32 = 24 * 60;
 /// What a visitor's machine may use of a core, in hundredths.
 const CPU_PERCENT: std::ops::RangeInclusive<u8> = 5..=100;
+/// Memory of the host that a visitor's machine may have for itself, in MiB.
+const VISIT_MEMORY_MIB: std::ops::RangeInclusive<u32> = 16..=65536;
 /// Longest life of a link, in seconds.
 const LIFE_S_MAX: u64 = 366 * 24 * 3600;
 
@@ -199,7 +201,7 @@ pub(super) fn check_role(role: Role) -> Result<(), Problem> {
 
 fn check(body: &NewShare) -> Result<(), Problem> {
     check_role(body.role)?;
-    if let Some(VisitLimitsView { visitors, minutes, cpu_percent }) = body.visits {
+    if let Some(VisitLimitsView { visitors, minutes, cpu_percent, memory_mib }) = body.visits {
         let refuse = |field, what| Err(Problem::field(field, what));
         if body.role != Role::Driver {
             return refuse("role", "whoever gets a machine of their own is its driver");
@@ -212,6 +214,9 @@ fn check(body: &NewShare) -> Result<(), Problem> {
         }
         if !CPU_PERCENT.contains(&cpu_percent) {
             return refuse("visits", "cpu_percent is 5 to 100");
+        }
+        if memory_mib.is_some_and(|mib| !VISIT_MEMORY_MIB.contains(&mib)) {
+            return refuse("visits", "memory_mib is 16 to 65536");
         }
     }
     check_text("label", &body.label, LABEL_BYTES_MAX)?;
@@ -288,7 +293,7 @@ pub(crate) async fn visit(
 
 impl From<VisitLimitsView> for VisitLimits {
     fn from(limits: VisitLimitsView) -> VisitLimits {
-        let VisitLimitsView { visitors, minutes, cpu_percent } = limits;
-        VisitLimits { visitors, minutes, cpu_percent }
+        let VisitLimitsView { visitors, minutes, cpu_percent, memory_mib } = limits;
+        VisitLimits { visitors, minutes, cpu_percent, memory_mib }
     }
 }

@@ -122,7 +122,7 @@ fn about(source: &Source, label: &str) -> String {
 
 impl From<VisitLimits> for VisitLimitsView {
     fn from(limits: VisitLimits) -> VisitLimitsView {
-        let VisitLimits { visitors, minutes, cpu_percent } = limits;
-        VisitLimitsView { visitors, minutes, cpu_percent }
+        let VisitLimits { visitors, minutes, cpu_percent, memory_mib } = limits;
+        VisitLimitsView { visitors, minutes, cpu_percent, memory_mib }
     }
 }

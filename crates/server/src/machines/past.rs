@@ -369,20 +369,27 @@ impl Fleet {
         Ok(listed.into_iter().map(|machine| machine.spec.name).collect())
     }
 
-    /// Forks a visitor's machine from one that holds a moment.
+    /// Forks a visitor's machine from one that holds a moment; returns its process.
     pub(crate) async fn visit(
         &self,
         held: &str,
         name: &str,
         cpu_percent: u8,
         made_unix_s: u64,
-    ) -> Result<(), Problem> {
+    ) -> Result<u32, Problem> {
         let memory_bytes =
             self.with(held, |machines, held| machines.get(held)).await?.spec.memory_bytes;
         self.check_room(memory_bytes).await?;
         let name = name.to_owned();
-        self.with(held, move |machines, held| machines.visit(held, &name, cpu_percent, made_unix_s))
-            .await
+        self.with(held, move |machines, held| {
+            machines.visit(held, &name, cpu_percent, made_unix_s).map(|started| started.pid)
+        })
+        .await
+    }
+
+    /// The process of a machine that runs.
+    pub(crate) async fn process(&self, id: &str) -> Result<u32, Problem> {
+        Ok(self.with(id, |machines, id| machines.info(id)).await?.pid)
     }
 
     /// Ends a visitor's machine, or one that holds a moment; one that is gone already is ended.

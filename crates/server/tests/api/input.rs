@@ -84,9 +84,13 @@ pub(crate) fn wrong_input_is_named(site: Site) {
     let visits = json!({"visitors": 1, "minutes": 1, "cpu_percent": 50});
     check("POST", shares, json!({"role": "viewer", "visits": visits}), 422, Some("role"));
     check("POST", shares, json!({"role": "driver", "visits": visits}), 422, Some("visits"));
-    for (field, value) in
-        [("visitors", 0), ("visitors", 101), ("minutes", 1441), ("cpu_percent", 4)]
-    {
+    for (field, value) in [
+        ("visitors", 0),
+        ("visitors", 101),
+        ("minutes", 1441),
+        ("cpu_percent", 4),
+        ("memory_mib", 15),
+    ] {
         let mut visits = visits.clone();
         visits[field] = value.into();
         check("POST", shares, json!({"role": "driver", "visits": visits}), 422, Some("visits"));

@@ -33,6 +33,11 @@ export const GONE_REASONS: Record<Exclude<Gone, "closing">, Reason> = {
     text: "Its owner has deleted it, or it could not be made. Its owner's home page says which, and can undo a deletion.",
     canRetry: false,
   },
+  out_of_memory: {
+    title: "Your machine took too much memory",
+    text: "Its link gives each visitor only so much. Open the link again for another one.",
+    canRetry: false,
+  },
   not_admitted: {
     title: "This browser may not see this machine",
     text: "Open the link that was sent to you again; the address alone is not enough. If it is your own machine, run `stackvm open` on its computer.",

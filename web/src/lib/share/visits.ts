@@ -20,11 +20,20 @@ export const SHARES = [
   { value: 100, word: "all" },
 ];
 
+/** 0 is as much as the machine has. */
+export const MEMORIES = [
+  { value: 16, word: "16 MiB" },
+  { value: 64, word: "64 MiB" },
+  { value: 0, word: "all it has" },
+];
+
 /** What the host may have to give, at worst. */
 export function worstOf(limits: VisitLimits, memoryBytes: number | null): string {
   const cores = (limits.visitors * limits.cpu_percent) / 100;
   const words = [`${cores} ${cores === 1 ? "core" : "cores"}`];
-  if (memoryBytes !== null) words.push(`${memory(limits.visitors * memoryBytes)} of memory`);
+  const limit = limits.memory_mib === null ? Number.POSITIVE_INFINITY : limits.memory_mib << 20;
+  const each = Math.min(memoryBytes ?? Number.POSITIVE_INFINITY, limit);
+  if (Number.isFinite(each)) words.push(`${memory(limits.visitors * each)} of memory`);
   return `${words.join(" and ")} if all of them use all of theirs`;
 }
 

@@ -93,6 +93,10 @@ pub struct VisitLimitsView {
     /// How much of a core each machine may use, in hundredths, 5 to 100.
     #[schema(minimum = 5, maximum = 100)]
     pub cpu_percent: u8,
+    /// How much memory of the host each may have for itself, beside what it shares with the others,
+    /// in MiB; one that takes more is ended. Without it, as much as the machine has.
+    #[schema(minimum = 16, maximum = 65536)]
+    pub memory_mib: Option<u32>,
 }
 
 /// A visitor's own machine, or their place among those that wait for one.
