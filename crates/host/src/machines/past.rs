@@ -13,7 +13,7 @@ use stackvm_timeline::{BranchId, Timeline};
 use super::Status;
 use super::{
     IMPORT_FOLDER, JOURNAL_FOLDER, Lifetime, MachineSpec, Machines, MachinesError, Network,
-    SPEC_FILE, Source, StartFrom, io_error,
+    SPEC_FILE, Source, StartFrom, Started, io_error,
 };
 use crate::protocol::{Command, ForkKind, RecordingAction};
 
