@@ -174,6 +174,35 @@ check("a search in the past", async (page) => {
   await page.keyboard.press("Enter");
   await page.getByRole("button", { name: /BusyBox v/ }).waitFor();
 });
+check("a line of the past", async (page) => {
+  const glass = page.locator('[aria-label="The terminal then"] .xterm-screen');
+  await glass.click({ position: { x: 20, y: 8 } });
+  await page.locator('[aria-label="About this line"][aria-busy="false"]').waitFor();
+});
+test("a branch is begun", async () => {
+  await press(pages.desk, "Break in");
+  await pages.desk.waitForURL((url) => url.pathname !== new URL(machineUrl).pathname);
+  links.branch = pages.desk.url();
+});
+check("a branch", async (page) => {
+  if (page !== pages.desk) await page.goto(links.branch);
+  await page.locator(".strip[aria-busy=false]").waitFor();
+  await page.getByRole("button", { name: "Discard" }).waitFor();
+});
+check("keeping a branch", async (page) => {
+  await press(page, "Keep");
+  await page.getByRole("textbox", { name: "Name of the branch" }).waitFor();
+});
+check("a branch beside its machine", async (page) => {
+  await press(page, "Cancel");
+  await press(page, "Compare");
+  await page.getByRole("dialog").locator(".sides[aria-busy=false]").waitFor();
+});
+test("the branch is thrown away", async () => {
+  await closeDialog(pages.desk);
+  await press(pages.desk, "Discard");
+  await pages.desk.waitForURL((url) => url.pathname === new URL(machineUrl).pathname);
+});
 check("the machine", async (page) => {
   await atMachine(page);
 });
