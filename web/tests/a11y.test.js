@@ -175,6 +175,7 @@ check("a search in the past", async (page) => {
   await page.getByRole("button", { name: /BusyBox v/ }).waitFor();
 });
 check("a line of the past", async (page) => {
+  await press(page, "Close the search");
   const glass = page.locator('[aria-label="The terminal then"] .xterm-screen');
   await glass.click({ position: { x: 20, y: 8 } });
   await page.locator('[aria-label="About this line"][aria-busy="false"]').waitFor();
