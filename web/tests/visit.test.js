@@ -112,7 +112,7 @@ test("who comes too late waits, and is let in when a place is free", async () =>
   await pictureWhere(second, hasPrompt);
   await third.getByText("You are next").waitFor();
   // Nor does anybody take more memory than there is for each.
-  await typeLine(second, "yes | head -c 48000000 > /big");
+  await typeLine(second, "dd if=/dev/zero of=/dev/null bs=48M count=1");
   await second.getByText(/^It took more memory/).waitFor();
   await pictureWhere(third, hasPrompt);
 });

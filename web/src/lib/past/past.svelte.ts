@@ -25,7 +25,7 @@ const SOON_MS = 500;
 const LOOK_MS = 10_000;
 const FRAME_MS = 50;
 /** Who stays at an instant for so long wants it exactly. */
-const REST_MS = 300;
+const REST_MS = 500;
 
 export class Past {
   readonly #path: string;
