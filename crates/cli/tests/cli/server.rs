@@ -106,7 +106,8 @@ fn moments_are_shared(home: &Home) {
     assert_eq!(names().len(), 2);
     let made = ok(home, &["share", "tiny", "--try", "3", "--minutes", "7", "--json"]);
     let made: Value = serde_json::from_str(&made).expect("JSON");
-    let visits = serde_json::json!({ "visitors": 3, "minutes": 7, "cpu_percent": 50 });
+    let visits =
+        serde_json::json!({ "visitors": 3, "minutes": 7, "cpu_percent": 50, "memory_mib": null });
     assert_eq!(made["share"]["visits"], visits);
     // A moment needs no other.
     let moment = text(&made["share"], "machine");

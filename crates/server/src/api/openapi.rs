@@ -5,7 +5,7 @@ use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder
 use utoipa::openapi::{ContentBuilder, Ref, RefOr, ResponseBuilder};
 use utoipa::{Modify, OpenApi};
 
-use super::types::{HomeMessage, Problem};
+use super::types::{FileFormat, HomeMessage, Problem};
 use super::{
     audit, branches, forks, home, images, live, machines, markers, past, power, publications,
     reach, recordings, report, session, shares, tasks,
@@ -24,13 +24,17 @@ use crate::protocol::{ClientMessage, ServerMessage};
         super::healthz, session::show, session::open, session::change, session::end,
         machines::list, machines::create, machines::show, machines::change, machines::delete,
         machines::restore, power::act, power::info, markers::list, markers::create,
-        markers::branch, past::timeline, past::picture, past::search, past::events, past::text, past::line, past::state, forks::create, past::branch, branches::list, past::freeze, recordings::create,
-        recordings::download, recordings::upload, publications::list, publications::about, publications::show, publications::publish, publications::withdraw,
-        publications::outgoing, report::create, shares::list, shares::create, shares::revoke, shares::visit, tasks::list, tasks::show,
-        tasks::cancel, images::list, reach::show, reach::open, reach::close, reach::link,
-        reach::down, audit::list, document, live::serve, home::serve,
+        markers::branch, past::timeline, past::picture, past::search, past::events, past::text,
+        past::line, past::state, past::branch, past::freeze, branches::list, forks::create,
+        recordings::create, recordings::download, recordings::upload, publications::list,
+        publications::about, publications::show, publications::publish, publications::withdraw,
+        publications::outgoing, report::create, shares::list, shares::create, shares::revoke,
+        shares::visit, tasks::list, tasks::show, tasks::cancel, images::list, reach::show,
+        reach::open, reach::close, reach::link, reach::down, audit::list, document, live::serve,
+        home::serve,
     ),
-    components(schemas(Problem, HomeMessage, ClientMessage, ServerMessage)),
+    // What is only a parameter or only on a socket is not found by itself.
+    components(schemas(Problem, FileFormat, HomeMessage, ClientMessage, ServerMessage)),
     modifiers(&Common),
     security(("cookie" = []), ("bearer" = [])),
 )]

@@ -13,7 +13,7 @@ fn link(site: &Site, visitors: u32) -> (String, Value) {
     let kept = site.owner.post("/api/machines/web/moments", &json!({}));
     assert_eq!(kept.status, 201, "{kept:?}");
     let moment = kept.json()["id"].as_str().unwrap().to_owned();
-    let visits = json!({"visitors": visitors, "minutes": 5, "cpu_percent": 50});
+    let visits = json!({"visitors": visitors, "minutes": 5, "cpu_percent": 50, "memory_mib": null});
     let made = site.share(&moment, json!({"role": "driver", "visits": visits}));
     assert_eq!(made["share"]["visits"], visits);
     (moment, made)
