@@ -48,12 +48,12 @@ export async function measureEcho({ browser, owner }) {
 }
 
 /** Milliseconds of each key. */
-async function echoes(page) {
+export async function echoes(page, keys = KEYS) {
   const times = [];
-  while (times.length < KEYS) {
+  while (times.length < keys) {
     await typeLine(page, "clear");
     await pictureWhere(page, (rows) => rows.length === 1 && hasPrompt(rows));
-    for (let at = 0; at < LINE_KEYS && times.length < KEYS; at += 1) {
+    for (let at = 0; at < LINE_KEYS && times.length < keys; at += 1) {
       const key = String.fromCharCode(97 + (at % 26));
       times.push(await echoMs(page, key));
       await rest(PAUSE_MS);

@@ -18,6 +18,12 @@ export async function residentMb(pid) {
   return (Number(/VmRSS:\s+(\d+)/.exec(status)[1]) * 1024) / 1e6;
 }
 
+/** Numbers from 0 to 1, the same in every run. */
+export function random() {
+  let seed = 7;
+  return () => (seed = (seed * 16807) % 2147483647) / 2147483647;
+}
+
 export const rest = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
 
 const rows = [];

@@ -1,9 +1,11 @@
-// The pages' times, as BENCHMARKS.md has them: `node benches/web/pages.mjs [link|echo|past|try|slow|crash] ...`
-// runs all or those that are named. STACKVM names a binary that is built already.
+// The pages' times, as BENCHMARKS.md has them: `node benches/web/pages.mjs [NAME] ...` runs
+// all parts or those that are named. STACKVM names a binary that is built already.
 
 import { hasPrompt, Home, launch, openPage, pictureWhere } from "../../web/tests/stackvm.js";
 import { measureCrash } from "./crash.mjs";
+import { measureDrag } from "./drag.mjs";
 import { measureEcho } from "./echo.mjs";
+import { measureExact } from "./exact.mjs";
 import { measureLink } from "./link.mjs";
 import { printTable } from "./measure.mjs";
 import { measurePast } from "./past.mjs";
@@ -14,6 +16,8 @@ const PARTS = {
   link: measureLink,
   echo: measureEcho,
   past: measurePast,
+  drag: measureDrag,
+  exact: measureExact,
   try: measureTry,
   slow: measureSlow,
   crash: measureCrash,
