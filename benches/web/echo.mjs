@@ -5,6 +5,7 @@ import {
   echoMs,
   hasPrompt,
   openPage,
+  picture,
   pictureWhere,
   share,
   typeLine,
@@ -16,6 +17,7 @@ const KEYS = 200;
 const LINE_KEYS = 40;
 const VIEWERS = 20;
 const VIEWERS_IN_BROWSERS = 2;
+const NEVER_MS = 20_000;
 /** Between two keys of somebody who types fast; not a divisor of a frame's time. */
 const PAUSE_MS = 47;
 
@@ -47,6 +49,22 @@ export async function measureEcho({ browser, owner }) {
   for (const page of pages) await page.context().close();
 }
 
+/** As `echoMs`; a key that is never echoed ends the run instead of holding it up for ever. */
+async function echoed(page, key) {
+  let timer;
+  const late = new Promise((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`no echo of ${key}`)), NEVER_MS);
+  });
+  try {
+    return await Promise.race([echoMs(page, key), late]);
+  } catch (error) {
+    const rows = await picture(page);
+    throw new Error(`the picture is:\n${rows.join("\n")}`, { cause: error });
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
 /** Milliseconds of each key. */
 export async function echoes(page, keys = KEYS) {
   const times = [];
@@ -55,7 +73,7 @@ export async function echoes(page, keys = KEYS) {
     await pictureWhere(page, (rows) => rows.length === 1 && hasPrompt(rows));
     for (let at = 0; at < LINE_KEYS && times.length < keys; at += 1) {
       const key = String.fromCharCode(97 + (at % 26));
-      times.push(await echoMs(page, key));
+      times.push(await echoed(page, key));
       await rest(PAUSE_MS);
     }
     await page.keyboard.press("Control+u");
