@@ -17,3 +17,4 @@ for table in debian record fork; do
     cargo run --release --quiet -p stackvm-bench -- "$table"
 done
 node benches/web/pages.mjs
+node benches/web/history.mjs
