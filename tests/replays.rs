@@ -12,7 +12,7 @@ use stackvm_tests::guest::{self, Level};
 use stackvm_tests::recording::{Recording, Witness};
 use stackvm_timeline::ask::{self, Case, Pattern};
 use stackvm_timeline::journal::Journal;
-use stackvm_timeline::replay::{Boot, FirstKeyframe, Reached, Replay, ReplayError};
+use stackvm_timeline::replay::{Boot, FirstKeyframe, Reached, Replay, ReplayError, Sought};
 use stackvm_timeline::{BranchId, Entry, Event, Position, Timeline};
 
 const MS: u64 = 1_000_000;
@@ -203,6 +203,39 @@ fn resets_and_the_end() {
     assert_eq!((config(&mut replay).seed, config(&mut replay).kernel.is_some()), (0, true));
     replay.seek(witnesses[4].position).expect("a recorded place");
     assert_eq!((config(&mut replay).seed, config(&mut replay).rtc_ns), (7, 8));
+}
+
+/// Whoever drags on gives a seek up, and may come back for it.
+#[test]
+fn a_seek_that_is_given_up_leaves_a_good_replay() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut recording = Recording::start(folder.path(), "given-up", &config("worker", 1, &[]));
+    for text in ["one", "two", "six", "ten"] {
+        recording.serial(text);
+        let until = recording.machine().now() + Ticks::from_ns(100 * MS);
+        assert_eq!(recording.run(until), Stop::Until);
+        recording.witness();
+    }
+    let (journal, witnesses) = recording.end();
+    let timeline = Arc::new(Timeline::open(&journal).expect("a timeline"));
+    let mut replay = Replay::new(timeline).expect("a replay");
+    let last = witnesses.last().expect("there are some").position;
+    let mut asked = 0;
+    let mut is_wanted = || {
+        asked += 1;
+        asked < 3
+    };
+    let sought = replay.seek_while(last, &mut is_wanted).expect("a part of the way");
+    assert_eq!((sought, asked), (Sought::GivenUp, 3));
+    assert!(replay.position().at < last.at);
+    for bytes_max in [1 << 30, 0] {
+        replay.keep_at_most(bytes_max);
+        for witness in witnesses.iter().rev() {
+            let sought = replay.seek_while(witness.position, &mut || true);
+            assert_eq!(sought.expect("a recorded place"), Sought::There);
+            assert_eq!(replay.digest(), witness.digest, "at {:?}", witness.position);
+        }
+    }
 }
 
 #[test]

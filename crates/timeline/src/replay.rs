@@ -86,6 +86,15 @@ pub enum Reached {
     End,
 }
 
+/// Where a seek ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Sought {
+    /// Where it was to go.
+    There,
+    /// On the way: it was not wanted any more.
+    GivenUp,
+}
+
 /// A machine somewhere in a timeline.
 pub struct Replay {
     timeline: Arc<Timeline>,
@@ -189,7 +198,20 @@ impl Replay {
     /// # Errors
     /// See [`ReplayError`].
     pub fn seek(&mut self, to: Position) -> Result<(), ReplayError> {
-        seek::seek(self, to)
+        self.seek_while(to, &mut || true).map(|_| ())
+    }
+
+    /// Goes to a place as long as `is_wanted` says so, which is asked every few milliseconds of work.
+    /// When it is given up, the replay is somewhere on the way.
+    ///
+    /// # Errors
+    /// See [`ReplayError`].
+    pub fn seek_while(
+        &mut self,
+        to: Position,
+        is_wanted: &mut dyn FnMut() -> bool,
+    ) -> Result<Sought, ReplayError> {
+        seek::seek(self, to, is_wanted)
     }
 
     /// Runs forward on its branch, at most to its end; what leaves the machine goes to `outputs`
@@ -269,6 +291,12 @@ impl Replay {
             derived: self.screens.derived(),
             from: self.position(),
         })
+    }
+
+    /// Has states that it keeps in memory refer to at most so many bytes of RAM; a GiB, if it is not
+    /// said.
+    pub fn keep_at_most(&mut self, bytes: u64) {
+        self.kept.keep_at_most(bytes);
     }
 
     /// Keeps the state here in memory, for seeks that come back.

@@ -12,7 +12,7 @@ use crate::screen::Derived;
 
 /// Most states.
 const STATES_MAX: usize = 256;
-/// Most bytes of RAM pages.
+/// Most bytes of RAM pages, unless it is said otherwise.
 const BYTES_MAX: u64 = 1 << 30;
 
 /// Where a state is: on one branch they are in the order of time.
@@ -36,9 +36,15 @@ pub(super) struct State {
 }
 
 /// The states in memory.
-#[derive(Default)]
 pub(super) struct KeptStates {
     states: BTreeMap<Place, State>,
+    bytes_max: u64,
+}
+
+impl Default for KeptStates {
+    fn default() -> KeptStates {
+        KeptStates { states: BTreeMap::new(), bytes_max: BYTES_MAX }
+    }
 }
 
 /// What keeping a state did.
@@ -51,18 +57,22 @@ pub(super) enum Kept {
 }
 
 impl KeptStates {
+    pub(super) fn keep_at_most(&mut self, bytes: u64) {
+        self.bytes_max = bytes;
+    }
+
     pub(super) fn insert(&mut self, state: State) -> Kept {
         self.states.insert(state.place, state);
         while self.states.len() > STATES_MAX {
             self.drop_the_least_useful();
         }
-        if self.bytes() <= BYTES_MAX {
+        if self.bytes() <= self.bytes_max {
             return Kept::Fine;
         }
         // States share the segments of memory that their pages are in, so dropping a few frees
         // little: only those that were read stay.
         self.states.retain(|_, state| state.keyframe.is_some());
-        if self.bytes() > BYTES_MAX {
+        if self.bytes() > self.bytes_max {
             self.states.clear();
         }
         Kept::Spent

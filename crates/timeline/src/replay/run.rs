@@ -92,42 +92,53 @@ pub(super) fn run(
     outputs: &mut dyn FnMut(Instant, &Output),
 ) -> Result<Reached, ReplayError> {
     loop {
-        let now = replay.machine.now();
-        if pace == Pace::Watched {
-            verify::check_here(replay)?;
-        }
-        replay.path.cross_forks(now);
-        let step = replay.path.step();
-        let end = replay.path.part_end();
-        let entry = replay.path.peek()?.map(|entry| entry.at);
-        if let Some(at) = entry
-            && goal.includes(step, at)
-            && at <= now
-        {
-            put_in(replay, outputs)?;
-            continue;
-        }
-        let more = entry.is_some_and(|at| goal.includes(step, at)) || goal.misses(step);
-        if now >= goal.until && !more {
-            return Ok(Reached::Until);
-        }
-        if now >= end && entry.is_none() {
-            // At the end of the last part; the others are left above.
-            assert!(replay.path.is_last(), "forks are crossed where they are");
-            return Ok(Reached::End);
-        }
-        if entry.is_some_and(|at| at <= now) {
-            return Ok(Reached::Until);
-        }
-        let next = entry.unwrap_or(end);
-        let stop = if more { next } else { next.min(goal.until) };
-        match run_slice(replay, stop, pace, outputs)? {
-            Slice::Done => {}
-            Slice::Off if entry.is_none() => return Ok(Reached::End),
-            Slice::Off => {}
-            Slice::Watched => return Ok(Reached::Until),
+        if let Some(reached) = advance(replay, goal, pace, outputs)? {
+            return Ok(reached);
         }
     }
+}
+
+/// Comes nearer to the goal, by a slice or an entry; `None` if it is further still.
+pub(super) fn advance(
+    replay: &mut Replay,
+    goal: Goal,
+    pace: Pace,
+    outputs: &mut dyn FnMut(Instant, &Output),
+) -> Result<Option<Reached>, ReplayError> {
+    let now = replay.machine.now();
+    if pace == Pace::Watched {
+        verify::check_here(replay)?;
+    }
+    replay.path.cross_forks(now);
+    let step = replay.path.step();
+    let end = replay.path.part_end();
+    let entry = replay.path.peek()?.map(|entry| entry.at);
+    if let Some(at) = entry
+        && goal.includes(step, at)
+        && at <= now
+    {
+        put_in(replay, outputs)?;
+        return Ok(None);
+    }
+    let more = entry.is_some_and(|at| goal.includes(step, at)) || goal.misses(step);
+    if now >= goal.until && !more {
+        return Ok(Some(Reached::Until));
+    }
+    if now >= end && entry.is_none() {
+        // At the end of the last part; the others are left above.
+        assert!(replay.path.is_last(), "forks are crossed where they are");
+        return Ok(Some(Reached::End));
+    }
+    if entry.is_some_and(|at| at <= now) {
+        return Ok(Some(Reached::Until));
+    }
+    let next = entry.unwrap_or(end);
+    let stop = if more { next } else { next.min(goal.until) };
+    Ok(match run_slice(replay, stop, pace, outputs)? {
+        Slice::Off if entry.is_none() => Some(Reached::End),
+        Slice::Done | Slice::Off => None,
+        Slice::Watched => Some(Reached::Until),
+    })
 }
 
 /// How a slice ended.

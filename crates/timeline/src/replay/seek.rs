@@ -8,8 +8,8 @@ use stackvm_machine::persist::StateTrees;
 use super::config::Configuration;
 use super::kept::{KeptStates, Place, State};
 use super::path::Path;
-use super::run::{Goal, Pace, run};
-use super::{Replay, ReplayError};
+use super::run::{Goal, Pace, advance, keep};
+use super::{Replay, ReplayError, Sought};
 use crate::keyframe::{self, KeyframeError, Near};
 use crate::position::Position;
 use crate::screen::Screens;
@@ -20,8 +20,12 @@ const THAW_WORK: u64 = 1_000_000;
 /// Work that is rather done than a keyframe read.
 const READ_WORK: u64 = 20_000_000;
 
-/// See [`Replay::seek`].
-pub(super) fn seek(replay: &mut Replay, to: Position) -> Result<(), ReplayError> {
+/// See [`Replay::seek_while`].
+pub(super) fn seek(
+    replay: &mut Replay,
+    to: Position,
+    is_wanted: &mut dyn FnMut() -> bool,
+) -> Result<Sought, ReplayError> {
     let path = Path::new(replay.timeline.clone(), to.branch);
     // Nothing is before the recording.
     let to = Position { at: to.at.max(replay.timeline.begin(to.branch)), ..to };
@@ -57,8 +61,14 @@ pub(super) fn seek(replay: &mut Replay, to: Position) -> Result<(), ReplayError>
             }
         }
     }
-    run(replay, goal.goal(), Pace::Blind, &mut |_, _| {})?;
-    Ok(())
+    while advance(replay, goal.goal(), Pace::Blind, &mut |_, _| {})?.is_none() {
+        if !is_wanted() {
+            // Whoever comes back for it finds this much done.
+            keep(replay);
+            return Ok(Sought::GivenUp);
+        }
+    }
+    Ok(Sought::There)
 }
 
 /// The state of the last keyframe before a place that can be read, and those after it, by index,
