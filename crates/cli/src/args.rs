@@ -339,6 +339,9 @@ pub(crate) enum Image {
 pub(crate) struct Lab {
     #[command(flatten)]
     pub(crate) sandbox: SandboxArgs,
+    /// Replay the machine's past as asked on standard input
+    #[arg(long)]
+    pub(crate) replays: bool,
     /// The machine's folder
     pub(crate) dir: PathBuf,
 }

@@ -48,9 +48,12 @@ const SETTLE_LIMIT: Duration = Duration::from_secs(10);
 
 /// Does what the command line asks; returns the exit code.
 pub(crate) fn run(command: Command) -> Result<ExitCode> {
-    // The lab's process has no runtime: it is single-threaded.
+    // A lab's process has no runtime: it is single-threaded.
     let command = match command {
-        Command::Lab(lab) => return Ok(stackvm_host::lab_main(&lab.dir, lab.sandbox.mode())),
+        Command::Lab(lab) => {
+            let main = if lab.replays { stackvm_host::replay_main } else { stackvm_host::lab_main };
+            return Ok(main(&lab.dir, lab.sandbox.mode()));
+        }
         command => command,
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

@@ -23,4 +23,4 @@ pub mod sandbox;
 mod socket;
 
 pub use lab::Lab;
-pub use process::lab_main;
+pub use process::{lab_main, replay_main};

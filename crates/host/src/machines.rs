@@ -17,11 +17,9 @@ use rustix::fs::{FlockOperation, flock};
 use crate::client::{ClientError, Connection};
 use crate::protocol::{Command, Info, Reply};
 use crate::sandbox::Sandbox;
-use spawn::Minder;
 
 mod branches;
 mod error;
-mod exact;
 mod labels;
 mod left;
 mod lines;
@@ -29,6 +27,7 @@ mod memory;
 pub mod names;
 mod outgoing;
 mod past;
+pub(crate) mod replayer;
 pub(crate) mod spawn;
 pub mod spec;
 mod stop;
@@ -38,12 +37,12 @@ mod twins;
 pub use crate::recorder::Keep;
 pub use error::MachinesError;
 pub(crate) use error::io_error;
-pub use exact::Exact;
 pub(crate) use left::{Left, left};
 pub use lines::{Line, Printed, Text};
 pub use memory::own_memory_bytes;
 pub use outgoing::{Found, Outgoing};
 pub use past::{Bin, Deed, Done, Happened, Marker, Picture};
+pub use replayer::{Exact, Replayer};
 pub use spec::{Access, DiskSpec, FirmwareSpec, Lifetime, MachineSpec, Network, Source, StartFrom};
 pub use stop::{StopHow, Stopped};
 pub use trash::Trashed;
@@ -203,14 +202,6 @@ impl Machines {
     /// [`MachinesError::Start`] with the lab's words when it cannot be started (bad kernel, missing
     /// disk, port taken …), or another of [`MachinesError`].
     pub fn create(&self, spec: &MachineSpec) -> Result<Started, MachinesError> {
-        self.create_for(spec, &Minder::NOBODY)
-    }
-
-    fn create_for(
-        &self,
-        spec: &MachineSpec,
-        minder: &Minder<'_>,
-    ) -> Result<Started, MachinesError> {
         let naming = self.naming()?;
         if let Some(label) = &spec.label {
             self.check_label(label, &spec.name)?;
@@ -219,7 +210,7 @@ impl Machines {
         let started = self.lock(&spec.name).and_then(|lock| {
             self.write_spec(spec, SPEC_FILE)?;
             drop(naming);
-            spawn::start(&folder, &spec.name, lock, self.sandbox, minder)
+            spawn::start(&folder, &spec.name, lock, self.sandbox)
         });
         if started.is_err() {
             // The error at hand says more than one of cleaning up would.
@@ -239,7 +230,7 @@ impl Machines {
             return Err(MachinesError::Frozen(name.to_owned()));
         }
         let lock = self.lock(name)?;
-        spawn::start(&self.machine_folder(name), name, lock, self.sandbox, &Minder::NOBODY)
+        spawn::start(&self.machine_folder(name), name, lock, self.sandbox)
     }
 
     /// Connects to a running machine.

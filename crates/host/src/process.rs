@@ -39,11 +39,14 @@ mod import;
 mod ledger;
 mod make;
 mod recording;
+mod replayer;
 mod requests;
 pub mod scripted;
 mod share;
 mod start;
 mod typing;
+
+pub use replayer::replay_main;
 
 use clients::{CLIENTS_MAX, Client, ClientId};
 use code_use::CodeUse;

@@ -10,12 +10,12 @@ use std::time::{Duration, Instant};
 use libtest_mimic::{Arguments, Trial};
 use stackvm_host::client::{ClientError, Connection};
 use stackvm_host::lab::flowing;
-use stackvm_host::lab_main;
 use stackvm_host::machines::{FirmwareSpec, Lifetime, MachineSpec, Machines, Source, Status};
 use stackvm_host::machines::{StopHow, Stopped};
 use stackvm_host::protocol::{Agent, Command, Event, ExecId, ExecSpec, Power, Reply};
 use stackvm_host::protocol::{State, Stdin, StopReason};
 use stackvm_host::sandbox::Sandbox;
+use stackvm_host::{lab_main, replay_main};
 use stackvm_machine::ConsoleId;
 
 use echo::kernel;
@@ -36,7 +36,7 @@ mod terminals;
 /// A test gets an empty data directory.
 type Test = fn(&Path);
 
-const TESTS: [(&str, Test); 27] = [
+const TESTS: [(&str, Test); 28] = [
     ("a_terminal_echoes_for_everybody", a_terminal_echoes_for_everybody),
     ("codes_arrive_and_ephemeral_machines_vanish", codes_arrive_and_ephemeral_machines_vanish),
     ("a_guest_can_reset_its_machine", a_guest_can_reset_its_machine),
@@ -63,6 +63,7 @@ const TESTS: [(&str, Test); 27] = [
     ("a_restart_keeps_what_was_shown", terminals::a_restart_keeps_what_was_shown),
     ("terminals_are_looked_at", terminals::terminals_are_looked_at),
     ("a_machine_goes_on_from_a_marker", moments::a_machine_goes_on_from_a_marker),
+    ("instants_are_computed_exactly", moments::instants_are_computed_exactly),
     ("labels_change_while_it_runs", moments::labels_change_while_it_runs),
 ];
 
@@ -70,6 +71,7 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["lab", folder] => return lab_main(Path::new(folder), Sandbox::On),
+        ["lab", "--replays", folder] => return replay_main(Path::new(folder), Sandbox::On),
         ["lab", "--no-sandbox", folder] => return lab_main(Path::new(folder), Sandbox::Off),
         ["lacking", what, data] => return sandbox::lacking(what, Path::new(data)),
         ["hijacked", inside, attempt, ref folders @ ..] => {

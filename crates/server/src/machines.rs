@@ -24,7 +24,10 @@ use crate::problem::{Kind, Problem, fault};
 use crate::rooms::{Fault, Progress};
 
 mod past;
+mod replayers;
 mod twins;
+
+use replayers::Replayers;
 
 /// Names of the machines that this server has started.
 const OURS_FILE: &str = "server-machines.json";
@@ -44,6 +47,7 @@ pub(crate) struct Fleet {
     inner: Arc<Mutex<Inner>>,
     /// Turns at reading the past.
     readers: Arc<Semaphore>,
+    replayers: Replayers,
 }
 
 #[derive(Default)]
@@ -135,7 +139,8 @@ impl Fleet {
         let ours = serde_json::from_slice(&ours).unwrap_or_default();
         let inner = Arc::new(Mutex::new(Inner { ours, ..Inner::default() }));
         let readers = Arc::new(Semaphore::new(past::READERS_MAX));
-        Ok(Fleet { machines, data_dir: data_dir.to_owned(), mirror, inner, readers })
+        let replayers = Replayers::default();
+        Ok(Fleet { machines, data_dir: data_dir.to_owned(), mirror, inner, readers, replayers })
     }
 
     /// All that are kept or run, and those that are being made.
@@ -287,6 +292,7 @@ impl Fleet {
     /// Puts a machine that does not run where it can be taken back from.
     pub(crate) async fn trash(&self, id: &str) -> Result<(), Problem> {
         self.with(id, |machines, id| machines.trash(id)).await?;
+        self.replayers.forget(id);
         self.disown(id);
         Ok(())
     }

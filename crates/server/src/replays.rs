@@ -9,7 +9,7 @@ use stackvm_catalog::ids::SessionId;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Replays at once.
-const REPLAYS_MAX: usize = 2;
+pub(crate) const REPLAYS_MAX: usize = 2;
 
 /// The queue: whoever came first is first.
 pub(crate) struct Replays {

@@ -113,10 +113,12 @@ const TESTS: [(&str, Test); 55] = [
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    if let [command, folder] = &arguments[..]
-        && command == "lab"
-    {
-        return stackvm_host::lab_main(Path::new(folder), Sandbox::On);
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["lab", folder] => return stackvm_host::lab_main(Path::new(folder), Sandbox::On),
+        ["lab", "--replays", folder] => {
+            return stackvm_host::replay_main(Path::new(folder), Sandbox::On);
+        }
+        _ => {}
     }
     let mut arguments = Arguments::from_args();
     // Some change what the whole process may do.

@@ -7,8 +7,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use stackvm_machine::engine::{self, EngineChoice};
 
@@ -35,54 +33,23 @@ pub(crate) enum Readiness {
     Failed(String),
 }
 
-/// What whoever starts a lab minds.
-pub(crate) struct Minder<'a> {
-    /// Whether the lab is still wanted; looked at while it is not ready.
-    pub(crate) is_wanted: &'a dyn Fn() -> bool,
-    /// How far it stands back behind other processes, as for `nice`.
-    pub(crate) niceness: i32,
-}
-
-impl Minder<'_> {
-    /// It is wanted in any case, like anything else.
-    pub(crate) const NOBODY: Minder<'static> = Minder { is_wanted: &|| true, niceness: 0 };
-}
-
-/// How often to look whether a lab is wanted.
-const WANTED_LOOK: Duration = Duration::from_millis(20);
-
 /// Starts the lab of the machine in `folder`, whose lock is `lock`, and waits until it listens.
 pub(crate) fn start(
     folder: &Path,
     name: &str,
     lock: File,
     sandbox: Sandbox,
-    minder: &Minder<'_>,
 ) -> Result<Started, MachinesError> {
-    let exe = match env::var_os(EXE_VARIABLE) {
-        Some(exe) => PathBuf::from(exe),
-        None => env::current_exe().map_err(io_error("find", Path::new("this program")))?,
-    };
+    let exe = program()?;
     let log_path = folder.join(LOG_FILE);
-    let log = File::options().create(true).append(true).open(&log_path);
-    let log = log.map_err(io_error("write", &log_path))?;
-    let mut child = Command::new(&exe)
-        .arg(LAB_COMMAND)
-        .args((sandbox == Sandbox::Off).then_some(NO_SANDBOX))
-        .args((engine::chosen() == EngineChoice::Interpreter).then_some(INTERPRET))
+    let mut child = lab_command(&exe, sandbox, &log_path)?
         .arg(folder)
         // The lock goes along as standard input, so that it is never free in between.
         .stdin(Stdio::from(lock))
         .stdout(Stdio::piped())
-        .stderr(Stdio::from(log))
         .spawn()
         .map_err(io_error("run", &exe))?;
-    if minder.niceness != 0 {
-        // One that cannot stand back is in the way, and as good.
-        let pid = rustix::process::Pid::from_child(&child);
-        let _ = rustix::process::setpriority_process(Some(pid), minder.niceness);
-    }
-    match hear(&mut child, minder) {
+    match hear(&mut child) {
         Ok(Some(Readiness::Ready)) => {
             let pid = child.id();
             reap_in_background(child);
@@ -100,31 +67,39 @@ pub(crate) fn start(
         Err(error) => {
             let _ = child.kill();
             let _ = child.wait();
-            if error.kind() == io::ErrorKind::ConnectionAborted {
-                return Err(MachinesError::Unwanted(name.to_owned()));
-            }
             Err(io_error("start", &exe)(error))
         }
     }
 }
 
-/// The lab's one line, or `None` when it ended without; an aborted connection when it is not wanted
-/// any more.
-fn hear(child: &mut Child, minder: &Minder<'_>) -> io::Result<Option<Readiness>> {
-    let Some(stdout) = child.stdout.take() else { return Ok(None) };
-    let look = Timespec::try_from(WANTED_LOOK).map_err(io::Error::other)?;
-    loop {
-        match poll(&mut [PollFd::new(&stdout, PollFlags::IN)], Some(&look)) {
-            Ok(0) | Err(Errno::INTR) => {}
-            ready => {
-                ready?;
-                break;
-            }
-        }
-        if !(minder.is_wanted)() {
-            return Err(io::ErrorKind::ConnectionAborted.into());
-        }
+/// The program whose command is a lab.
+pub(super) fn program() -> Result<PathBuf, MachinesError> {
+    match env::var_os(EXE_VARIABLE) {
+        Some(exe) => Ok(PathBuf::from(exe)),
+        None => env::current_exe().map_err(io_error("find", Path::new("this program"))),
     }
+}
+
+/// That command, which writes to a log what goes wrong.
+pub(super) fn lab_command(
+    exe: &Path,
+    sandbox: Sandbox,
+    log: &Path,
+) -> Result<Command, MachinesError> {
+    let file = File::options().create(true).append(true).open(log);
+    let file = file.map_err(io_error("write", log))?;
+    let mut command = Command::new(exe);
+    command
+        .arg(LAB_COMMAND)
+        .args((sandbox == Sandbox::Off).then_some(NO_SANDBOX))
+        .args((engine::chosen() == EngineChoice::Interpreter).then_some(INTERPRET))
+        .stderr(Stdio::from(file));
+    Ok(command)
+}
+
+/// The lab's one line, or `None` when it ended without.
+fn hear(child: &mut Child) -> io::Result<Option<Readiness>> {
+    let Some(stdout) = child.stdout.take() else { return Ok(None) };
     let mut words = String::new();
     // The lab closes its standard output after the line.
     stdout.take(WORDS_BYTES_MAX).read_to_string(&mut words)?;

@@ -11,8 +11,8 @@ use std::path::Path;
 use std::time::{Duration, Instant as WallInstant};
 
 use stackvm_host::machines::{
-    Deed, Exact, Happened, Lifetime, Line, Listed, MachineSpec, Machines, Marker, Outgoing,
-    Picture, Printed, Status, StopHow, Text,
+    Deed, Happened, Lifetime, Line, Listed, MachineSpec, Machines, Marker, Outgoing, Picture,
+    Printed, Status, StopHow, Text,
 };
 use stackvm_host::protocol::{Command, RecordingAction};
 use stackvm_machine::{ConsoleId, Instant};
@@ -20,8 +20,6 @@ use stackvm_machine::{ConsoleId, Instant};
 use super::{About, Fleet, MachinesError, Reserved, TRANSIT_FOLDER, Transit};
 use crate::access::random_name;
 use crate::problem::Problem;
-use crate::replays::Wanted;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::spawn_blocking;
 
 /// Readers of recordings at once.
@@ -89,29 +87,6 @@ impl Fleet {
         from: Instant,
     ) -> Result<Option<Line>, Problem> {
         self.read_past(id, move |machines, id| machines.line(id, console, at, row, from)).await
-    }
-
-    /// The machine's exact state at an instant, and what a terminal showed then; `None` if it is not
-    /// wanted any more. `turn` is given back then.
-    pub(crate) async fn exact(
-        &self,
-        id: &str,
-        console: ConsoleId,
-        at: Instant,
-        (turn, wanted): (OwnedSemaphorePermit, Wanted),
-    ) -> Result<Option<Exact>, Problem> {
-        self.read_past(id, |machines, id| machines.reached(id)).await?;
-        let memory_bytes = self.get(id).await?.spec.memory_bytes;
-        self.check_room(memory_bytes).await?;
-        let name = self.blocking(Machines::free_name).await?;
-        self.with(id, move |machines, id| {
-            let _turn = turn;
-            match machines.exact(id, console, at, &name, &|| wanted.is_wanted()) {
-                Err(MachinesError::Unwanted(_)) => Ok(None),
-                exact => exact.map(Some),
-            }
-        })
-        .await
     }
 
     /// The last things that people did at a machine from an instant on.
@@ -402,7 +377,7 @@ impl Fleet {
     }
 
     /// Reads a machine's recording as it is now.
-    async fn read_past<T: Send + 'static>(
+    pub(super) async fn read_past<T: Send + 'static>(
         &self,
         id: &str,
         read: impl FnOnce(&Machines, &str) -> Result<T, MachinesError> + Send + 'static,
