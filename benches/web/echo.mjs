@@ -65,12 +65,16 @@ async function echoed(page, key) {
   }
 }
 
+let lines = 0;
+
 /** Milliseconds of each key. */
 export async function echoes(page, keys = KEYS) {
   const times = [];
   while (times.length < keys) {
-    await typeLine(page, "clear");
-    await pictureWhere(page, (rows) => rows.length === 1 && hasPrompt(rows));
+    // A line of its own: an empty screen may be the one before this was typed.
+    const line = `line ${(lines += 1)}`;
+    await typeLine(page, `clear; echo ${line}`);
+    await pictureWhere(page, (rows) => rows.length === 2 && rows[0] === line && hasPrompt(rows));
     for (let at = 0; at < LINE_KEYS && times.length < keys; at += 1) {
       const key = String.fromCharCode(97 + (at % 26));
       times.push(await echoed(page, key));

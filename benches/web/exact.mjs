@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { hasPrompt, Home, pictureWhere, reached, typeLine } from "../../web/tests/stackvm.js";
 import { percentiles, random, report, rest } from "./measure.mjs";
 
-const ASKED = 60;
+const ASKED = 200;
 /** Asked again, to see whether the same is computed. */
 const AGAIN = 5;
 /** Where nothing is replayed: what a process and its answer take. */
