@@ -190,10 +190,21 @@ impl Machines {
     /// # Errors
     /// [`MachinesError::Io`], [`MachinesError::TooMany`].
     pub fn free_name(&self) -> Result<String, MachinesError> {
+        self.free_name_beside(&|_| false)
+    }
+
+    /// The same, and none of which `is_given` says that somebody was promised it.
+    ///
+    /// # Errors
+    /// As [`Machines::free_name`].
+    pub fn free_name_beside(
+        &self,
+        is_given: &dyn Fn(&str) -> bool,
+    ) -> Result<String, MachinesError> {
         let taken = self.taken()?;
-        let seed = names::random_seed();
-        let mut candidates = names::candidates(seed);
-        candidates.find(|name| !taken.contains(name)).ok_or(MachinesError::TooMany)
+        let mut candidates = names::candidates(names::random_seed());
+        let free = candidates.find(|name| !taken.contains(name) && !is_given(name));
+        free.ok_or(MachinesError::TooMany)
     }
 
     /// Makes a machine and starts its lab. When that fails nothing is left behind.

@@ -23,10 +23,12 @@ use tokio::task::spawn_blocking;
 use crate::problem::{Kind, Problem, fault};
 use crate::rooms::{Fault, Progress};
 
+mod given;
 mod past;
 mod replayers;
 mod twins;
 
+pub(crate) use given::GivenName;
 use replayers::Replayers;
 
 /// Names of the machines that this server has started.
@@ -54,6 +56,8 @@ pub(crate) struct Fleet {
 struct Inner {
     /// Those that are being made, by the name of the folder that they will have.
     coming: BTreeMap<String, MachineSpec>,
+    /// Names of those that nobody sees before they are there: visitors' and what they are forked from.
+    given: BTreeSet<String>,
     ours: BTreeSet<String>,
     /// When a machine last wrote what it showed, for somebody to look at.
     written: BTreeMap<String, Instant>,
@@ -193,8 +197,10 @@ impl Fleet {
         if taken.len() >= MACHINES_MAX {
             return Err(MachinesError::TooMany.into());
         }
+        let given = self.lock().given.clone();
         let is_taken = |name: &str| {
-            taken.iter().any(|machine| machine.spec.name == name || machine.label() == name)
+            let is_its = |it: &Listed| it.spec.name == name || it.label() == name;
+            given.contains(name) || taken.iter().any(is_its)
         };
         let trashed = self.blocking(Machines::trashed).await?;
         let is_free =
@@ -219,7 +225,10 @@ impl Fleet {
         };
         let mut inner = self.lock();
         // Somebody else may have asked for the same name meanwhile.
-        if inner.coming.values().any(clashes) {
+        if inner.given.contains(label)
+            || inner.given.contains(&spec.name)
+            || inner.coming.values().any(clashes)
+        {
             return Err(MachinesError::Exists(label.clone()).into());
         }
         inner.coming.insert(spec.name.clone(), spec.clone());

@@ -118,7 +118,7 @@ impl Running {
             app.catalog.forget_machine(&id).await?;
         }
         for held in app.fleet.held().await? {
-            app.fleet.end_visit(&held).await?;
+            app.fleet.let_go(&held).await?;
         }
         for id in app.fleet.interrupted().await? {
             let task =

@@ -22,6 +22,7 @@ use crate::access::over;
 use crate::api::types::VisitView;
 use crate::app::App;
 use crate::clock::unix_ms;
+use crate::machines::GivenName;
 use crate::problem::{Kind, Problem};
 use crate::protocol::Gone;
 use crate::rights::Role;
@@ -70,14 +71,20 @@ pub(crate) enum Wish {
 /// A machine that is being made, until this is dropped: also when whoever asked has left meanwhile.
 struct Making<'a> {
     visits: &'a Visits,
-    machine: String,
+    machine: GivenName,
 }
 
 impl Drop for Making<'_> {
     fn drop(&mut self) {
         let making = &self.visits.making;
-        making.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.machine);
+        making.lock().unwrap_or_else(PoisonError::into_inner).remove(self.machine.name());
     }
+}
+
+/// When a visitor's machine counts as made. One that is older than its link would not be the one that
+/// the link is to.
+fn made_unix_s(row: &ShareRow) -> u64 {
+    row.created_unix_ms / 1000
 }
 
 struct Waiting {
@@ -151,9 +158,9 @@ impl Visits {
         self.making.lock().unwrap_or_else(PoisonError::into_inner).contains(machine)
     }
 
-    fn begin_making(&self, machine: &str) -> Making<'_> {
-        let machine = machine.to_owned();
-        self.making.lock().unwrap_or_else(PoisonError::into_inner).insert(machine.clone());
+    fn begin_making(&self, machine: GivenName) -> Making<'_> {
+        let name = machine.name().to_owned();
+        self.making.lock().unwrap_or_else(PoisonError::into_inner).insert(name);
         Making { visits: self, machine }
     }
 
@@ -241,16 +248,16 @@ impl App {
             return Ok(Err(ahead));
         }
         self.limits.visit(session.id)?;
-        let machine = self.fleet.name_for_visit().await?;
+        let machine = self.fleet.give_name().await?;
         // Links, notes and chat of another one of its name that is gone for good.
-        self.catalog.forget_machine(&machine).await?;
+        self.catalog.forget_machine(machine.name()).await?;
         let row = ShareRow {
             expires_unix_ms: Some(now + u64::from(limits.minutes) * 60_000),
             opened: 1,
             visit_of: Some(link.id),
-            ..self.row_without_secret(&machine, Role::Driver)?
+            ..self.row_without_secret(machine.name(), Role::Driver)?
         };
-        let making = self.visits.begin_making(&row.machine);
+        let making = self.visits.begin_making(machine);
         self.catalog.add_share(&row).await?;
         self.catalog.grant(session.id, row.id).await?;
         Ok(Ok((row, making)))
@@ -274,8 +281,7 @@ impl App {
                 }
             }
         };
-        // A machine that is older than its link would not be the one that the link is to.
-        let made_unix_s = row.created_unix_ms / 1000;
+        let made_unix_s = made_unix_s(row);
         let pid = self.fleet.visit(&held, &row.machine, limits.cpu_percent, made_unix_s).await?;
         self.visits.know_lab(&row.machine, pid);
         self.tell_changed(&row.machine);
@@ -286,7 +292,7 @@ impl App {
     /// that a machine that could not be ended is tried again.
     async fn end_visit(&self, row: &ShareRow, why: Gone) -> Result<(), Problem> {
         self.rooms.cut(&Cut::Machine(row.machine.clone(), why));
-        self.fleet.end_visit(&row.machine).await?;
+        self.fleet.end_visit(&row.machine, made_unix_s(row)).await?;
         self.catalog.forget_machine(&row.machine).await?;
         self.visits.forget(&row.machine);
         self.tell_changed(&row.machine);
@@ -371,7 +377,7 @@ impl App {
         }
         for moment in idle {
             if let Some(name) = held.remove(&moment) {
-                self.fleet.end_visit(&name).await?;
+                self.fleet.let_go(&name).await?;
             }
         }
         Ok(())
@@ -385,7 +391,7 @@ impl App {
             done = done.and(self.end_visit(&row, Gone::Closing).await);
         }
         for (_, name) in std::mem::take(&mut *self.visits.held.lock().await) {
-            done = done.and(self.fleet.end_visit(&name).await);
+            done = done.and(self.fleet.let_go(&name).await);
         }
         done
     }

@@ -318,17 +318,12 @@ impl Fleet {
         self.read_past(id, move |machines, id| machines.last_entered(id, from)).await
     }
 
-    /// A name for a visitor's machine.
-    pub(crate) async fn name_for_visit(&self) -> Result<String, Problem> {
-        self.blocking(Machines::free_name).await
-    }
-
     /// Starts a machine that holds a moment in memory; returns its name.
     pub(crate) async fn hold_moment(&self, moment: &str) -> Result<String, Problem> {
-        let name = self.blocking(Machines::free_name).await?;
-        let (held, moment) = (name.clone(), moment.to_owned());
+        let given = self.give_name().await?;
+        let (held, moment) = (given.name().to_owned(), moment.to_owned());
         self.blocking(move |machines| machines.hold(&moment, &held)).await?;
-        Ok(name)
+        Ok(given.name().to_owned())
     }
 
     /// Whether a machine holds its moment still.
@@ -367,13 +362,19 @@ impl Fleet {
         Ok(self.with(id, |machines, id| machines.info(id)).await?.pid)
     }
 
-    /// Ends a visitor's machine, or one that holds a moment; one that is gone already is ended.
-    pub(crate) async fn end_visit(&self, id: &str) -> Result<(), Problem> {
-        self.with(id, |machines, id| match machines.stop(id, StopHow::Kill) {
-            Err(MachinesError::NotRunning(_) | MachinesError::Unknown { .. }) | Ok(_) => Ok(()),
-            Err(error) => Err(error),
+    /// Ends a visitor's machine that was made then; one that is gone already is ended, and one of its
+    /// name that was made at another time is somebody else's.
+    pub(crate) async fn end_visit(&self, id: &str, made_unix_s: u64) -> Result<(), Problem> {
+        self.with(id, move |machines, id| match machines.get(id) {
+            Ok(other) if other.spec.created_unix_s != made_unix_s => Ok(()),
+            _ => kill(machines, id),
         })
         .await
+    }
+
+    /// Ends a machine that holds a moment; one that is gone already is ended.
+    pub(crate) async fn let_go(&self, held: &str) -> Result<(), Problem> {
+        self.with(held, kill).await
     }
 
     /// Reads a machine's recording as it is now.
@@ -403,5 +404,12 @@ impl Fleet {
         let is_written = inner.written.contains_key(id);
         inner.written.entry(id.to_owned()).or_insert(now);
         is_written
+    }
+}
+
+fn kill(machines: &Machines, id: &str) -> Result<(), MachinesError> {
+    match machines.stop(id, StopHow::Kill) {
+        Err(MachinesError::NotRunning(_) | MachinesError::Unknown { .. }) | Ok(_) => Ok(()),
+        Err(error) => Err(error),
     }
 }

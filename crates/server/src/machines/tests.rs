@@ -41,6 +41,30 @@ async fn a_name_is_reserved_once() {
     assert!(fleet.reserve(&Wish { memory_bytes: Some(u64::MAX), ..wish(None) }).await.is_err());
 }
 
+/// So many that two would be the same by chance.
+#[tokio::test]
+async fn no_name_is_given_twice() {
+    let folder = tempfile::tempdir().unwrap();
+    let fleet = Fleet::open(folder.path(), None, Sandbox::On).unwrap();
+    let mut given = Vec::new();
+    for _ in 0..500 {
+        let (one, other) = tokio::join!(fleet.give_name(), fleet.give_name());
+        given.extend([one.unwrap(), other.unwrap()]);
+    }
+    let names: BTreeSet<&str> = given.iter().map(GivenName::name).collect();
+    assert_eq!(names.len(), given.len());
+    let wish = Wish {
+        image: "tiny".to_owned(),
+        name: Some(given[0].name().to_owned()),
+        memory_bytes: None,
+        keep: Keep::default(),
+    };
+    assert!(fleet.reserve(&wish).await.is_err());
+    drop(given);
+    assert_eq!(fleet.lock().given.len(), 0);
+    assert!(fleet.reserve(&wish).await.is_ok());
+}
+
 #[test]
 fn a_host_that_is_full_says_what_is_missing() {
     const MIB: u64 = 1 << 20;
