@@ -3,9 +3,14 @@
 
 import { once } from "node:events";
 import { randomBytes } from "node:crypto";
+import { readFileSync } from "node:fs";
 import net from "node:net";
 
-const VERSION = 2;
+/** The protocol's version, as its examples say it. */
+const EXAMPLES = new URL("../../web/tests/protocol.json", import.meta.url);
+const { version: VERSION } = JSON.parse(readFileSync(EXAMPLES)).client.find(
+  ({ type }) => type === "join",
+);
 /** As a page does: well below what the server lets run ahead. */
 const DRAWN_STEP_BYTES = 64 << 10;
 const OUTPUT_HEADER_BYTES = 10;
@@ -37,6 +42,9 @@ export class Viewer {
   output = 0;
   read = 0;
   #seePicture;
+  #seeWelcome;
+  /** What it was told last: why, if it is sent away. */
+  #last = "";
   /** The first picture of the terminal, as text with control sequences. */
   picture = new Promise((resolve) => (this.#seePicture = resolve));
   /** Milliseconds that pings took there and back. */
@@ -66,7 +74,13 @@ export class Viewer {
     await viewer.#passHead();
     viewer.#say({ type: "join", version: VERSION, page: randomHex(16), bearer, chat: 0 });
     viewer.#say({ type: "watch", console: 0 });
+    const welcome = new Promise((resolve, reject) => {
+      viewer.#seeWelcome = resolve;
+      const refused = () => reject(new Error(`a viewer was not let in: ${viewer.#last}`));
+      viewer.#socket.once("close", refused);
+    });
     viewer.#follow(bytesPerSecond);
+    await welcome;
     return viewer;
   }
 
@@ -136,7 +150,9 @@ export class Viewer {
     if (opcode === OPCODE.close) return this.close();
     if (opcode === OPCODE.ping) return this.#send(OPCODE.pong, payload);
     if (opcode === OPCODE.text) {
-      const { type, nonce } = JSON.parse(payload.toString());
+      this.#last = payload.toString();
+      const { type, nonce } = JSON.parse(this.#last);
+      if (type === "welcome") this.#seeWelcome();
       const asked = type === "pong" && this.#pings.get(nonce);
       if (asked) this.lags.push(performance.now() - asked);
       this.#pings.delete(nonce);
