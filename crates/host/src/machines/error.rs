@@ -116,6 +116,14 @@ pub enum MachinesError {
     Client(#[from] ClientError),
 }
 
+impl MachinesError {
+    /// Whether it may be over a moment later: a journal that is folded while somebody opens it looks
+    /// damaged to them, and is whole again, and shorter, afterwards.
+    pub fn is_of_a_moment(&self) -> bool {
+        matches!(self, MachinesError::Journal(OpenError::Damaged { .. } | OpenError::Io { .. }))
+    }
+}
+
 pub(crate) fn io_error<'a>(
     what: &'static str,
     path: &'a Path,

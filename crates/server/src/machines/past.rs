@@ -245,7 +245,7 @@ impl Fleet {
     async fn written(
         &self,
         id: &str,
-        write: impl FnOnce(&Machines, &str, &Path) -> Result<(), MachinesError> + Send + 'static,
+        write: impl Fn(&Machines, &str, &Path) -> Result<(), MachinesError> + Send + 'static,
     ) -> Result<File, Problem> {
         let (_, transit) = self.transit().await?;
         self.read_past(id, move |machines, id| {
@@ -281,7 +281,7 @@ impl Fleet {
         &self,
         id: &str,
         what: About,
-        make: impl FnOnce(&Machines, &str) -> Result<String, MachinesError> + Send + 'static,
+        make: impl Fn(&Machines, &str) -> Result<String, MachinesError> + Send + 'static,
     ) -> Result<String, Problem> {
         let made = self.get(id).await?.spec.created_unix_s;
         let key = (id.to_owned(), made, what);
@@ -381,7 +381,7 @@ impl Fleet {
     pub(super) async fn read_past<T: Send + 'static>(
         &self,
         id: &str,
-        read: impl FnOnce(&Machines, &str) -> Result<T, MachinesError> + Send + 'static,
+        read: impl Fn(&Machines, &str) -> Result<T, MachinesError> + Send + 'static,
     ) -> Result<T, Problem> {
         let turn = self.readers.clone().acquire_owned().await;
         let turn = turn.map_err(|closed| Problem::unavailable(&closed))?;
@@ -391,7 +391,10 @@ impl Fleet {
             if !is_written {
                 machines.write_shown(id)?;
             }
-            read(machines, id)
+            match read(machines, id) {
+                Err(error) if error.is_of_a_moment() => read(machines, id),
+                done => done,
+            }
         })
         .await
     }
