@@ -47,7 +47,7 @@ use stackvm_host::sandbox::Sandbox;
 /// A test gets a server with an empty data directory.
 type Test = fn(Site);
 
-const TESTS: [(&str, Test); 55] = [
+const TESTS: [(&str, Test); 56] = [
     ("wrong_input_is_named", input::wrong_input_is_named),
     ("no_field_is_taken_on_trust", fields::no_field_is_taken_on_trust),
     ("a_full_disk_is_said_and_cured", full::a_full_disk_is_said_and_cured),
@@ -87,6 +87,7 @@ const TESTS: [(&str, Test); 55] = [
     ("a_past_is_downloaded_while_it_goes_on", downloads::a_past_while_it_goes_on),
     ("a_moment_is_downloaded_and_comes_back", downloads::a_moment_that_comes_back),
     ("what_people_did_is_told", past::what_people_did_is_told),
+    ("what_was_seen_is_in_the_recording", past::what_was_seen_is_in_the_recording),
     ("any_instant_has_futures", past::any_instant_has_futures),
     ("a_moment_is_kept_as_it_is", past::a_moment_is_kept_as_it_is),
     ("what_goes_on_from_a_machine_is_told", branches::what_goes_on_from_a_machine_is_told),

@@ -28,8 +28,17 @@ pub(super) const READERS_MAX: usize = 2;
 const ABOUT_MAX: usize = 64;
 /// Longest text of what a recording's terminals showed.
 const TRANSCRIPT_BYTES_MAX: usize = 128 << 10;
-/// What a machine showed is written at most so often.
+/// What a machine showed is written at most so often for whoever drags.
 const WRITTEN_EVERY: Duration = Duration::from_millis(250);
+
+/// What of that which a machine shows has to be in its recording before that is read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Shown {
+    UntilNow,
+    /// All but the last moment: who names an instant learned of it from an answer that had all of
+    /// it, and many of them are asked for in a row.
+    Lately,
+}
 
 impl Fleet {
     /// When a machine did something, from an instant on; `None` if it was never on.
@@ -51,7 +60,7 @@ impl Fleet {
         console: ConsoleId,
         at: Instant,
     ) -> Result<Picture, Problem> {
-        self.read_past(id, move |machines, id| machines.picture(id, console, at)).await
+        self.read(id, Shown::Lately, move |machines, id| machines.picture(id, console, at)).await
     }
 
     /// The last lines that a machine showed from an instant on and that have a text in them.
@@ -377,15 +386,24 @@ impl Fleet {
         self.with(held, kill).await
     }
 
-    /// Reads a machine's recording as it is now.
+    /// Reads a machine's recording with everything in it that was shown before this was called.
     pub(super) async fn read_past<T: Send + 'static>(
         &self,
         id: &str,
         read: impl Fn(&Machines, &str) -> Result<T, MachinesError> + Send + 'static,
     ) -> Result<T, Problem> {
+        self.read(id, Shown::UntilNow, read).await
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        id: &str,
+        shown: Shown,
+        read: impl Fn(&Machines, &str) -> Result<T, MachinesError> + Send + 'static,
+    ) -> Result<T, Problem> {
         let turn = self.readers.clone().acquire_owned().await;
         let turn = turn.map_err(|closed| Problem::unavailable(&closed))?;
-        let is_written = self.is_written(id);
+        let is_written = self.is_written(id) && shown == Shown::Lately;
         self.with(id, move |machines, id| {
             let _turn = turn;
             if !is_written {

@@ -1,7 +1,7 @@
 //! What was, for those who may see it.
 
 use serde_json::{Value, json};
-use stackvm_host::protocol::Command;
+use stackvm_host::protocol::{Command, Reply};
 use stackvm_machine::ConsoleId;
 
 use crate::site::{Site, Who, await_true, entry};
@@ -365,6 +365,25 @@ pub(crate) fn a_recording_is_published_and_taken_back(site: Site) {
     let id = publish("public", "viewer")["id"].as_str().unwrap().to_owned();
     assert_eq!((listed(), site.owner.delete(path).status), (1, 204));
     assert_eq!((listed(), public.get(&format!("/r/{id}")).status), (0, 404));
+}
+
+/// Whoever saw a line finds it, however short a time ago somebody else looked.
+pub(crate) fn what_was_seen_is_in_the_recording(site: Site) {
+    site.running_machine("web");
+    let mut lab = site.machines().connect("web").unwrap();
+    let console = ConsoleId::Serial;
+    let index = console_of(&site.owner, "web");
+    for word in ["one", "two", "seven"] {
+        assert_eq!(site.owner.get("/api/machines/web/events").status, 200);
+        lab.send(Command::Type { console, bytes: word.into() }).unwrap();
+        await_true(|| match lab.call(Command::Text { console }).unwrap() {
+            Reply::Text { lines, .. } => lines.iter().any(|line| line.contains(word)),
+            reply => panic!("{reply:?}"),
+        });
+        let path = format!("/api/machines/web/text?from_ns=0&console={index}");
+        let text = site.owner.get(&path).json()["lines"].to_string();
+        assert!(text.contains(word), "{word} is not in {text}");
+    }
 }
 
 pub(crate) fn what_people_did_is_told(site: Site) {
