@@ -20,6 +20,7 @@ use crate::reach::Reach;
 use crate::replays::Replays;
 use crate::rights::Right;
 use crate::rooms::Rooms;
+use crate::searches::Searches;
 use crate::server::LocalNetwork;
 use crate::tasks::Tasks;
 use crate::visits::Visits;
@@ -34,6 +35,7 @@ pub(crate) struct App {
     pub(crate) tasks: Arc<Tasks>,
     pub(crate) visits: Visits,
     pub(crate) replays: Replays,
+    pub(crate) searches: Searches,
     pub(crate) limits: Arc<Limits>,
     pub(crate) reach: Arc<Reach>,
     pub(crate) network: LocalNetwork,

@@ -25,6 +25,7 @@ mod reach;
 mod replays;
 pub mod rights;
 mod rooms;
+mod searches;
 mod server;
 mod tasks;
 mod tls;

@@ -30,6 +30,16 @@ pub(crate) struct Wish<'a> {
 }
 
 impl Wanted {
+    /// It is.
+    pub(crate) fn new() -> Wanted {
+        Wanted(Arc::new(AtomicBool::new(true)))
+    }
+
+    /// It is not any more.
+    pub(crate) fn take_back(&self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
+
     /// Whether it is.
     pub(crate) fn is_wanted(&self) -> bool {
         self.0.load(Ordering::Relaxed)
@@ -47,10 +57,10 @@ impl Replays {
 
     /// Somebody wishes something; what they wished before is not wanted any more.
     pub(crate) fn wish(&self, of: SessionId) -> Wish<'_> {
-        let wanted = Wanted(Arc::new(AtomicBool::new(true)));
+        let wanted = Wanted::new();
         let mut wishes = self.wishes.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(before) = wishes.insert(of, wanted.clone()) {
-            before.0.store(false, Ordering::Relaxed);
+            before.take_back();
         }
         Wish { replays: self, of, wanted }
     }
@@ -66,7 +76,7 @@ impl Wish<'_> {
 
 impl Drop for Wish<'_> {
     fn drop(&mut self) {
-        self.wanted.0.store(false, Ordering::Relaxed);
+        self.wanted.take_back();
         let mut wishes = self.replays.wishes.lock().unwrap_or_else(PoisonError::into_inner);
         if wishes.get(&self.of).is_some_and(|wanted| wanted.is_same(&self.wanted)) {
             wishes.remove(&self.of);

@@ -31,6 +31,7 @@ use crate::protocol::Gone;
 use crate::reach::{Address, Reach};
 use crate::replays::Replays;
 use crate::rooms::{Cut, Rooms};
+use crate::searches::Searches;
 use crate::tasks::Tasks;
 use crate::tls::{self, TlsError};
 use crate::visits::{self, Visits};
@@ -259,6 +260,7 @@ fn assemble(
         tasks: Tasks::new(&run),
         visits: Visits::new(options.visit_idle),
         replays: Replays::new(),
+        searches: Searches::new(),
         limits,
         reach,
         network,

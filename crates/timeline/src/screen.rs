@@ -211,6 +211,11 @@ impl Screen {
         self.terminal.cursor()
     }
 
+    /// The beginning of a character whose other bytes the guest has not written yet.
+    pub(crate) fn partial(&self) -> &[u8] {
+        &self.partial
+    }
+
     /// Whether a full-screen program shows its own screen (vi, less).
     pub fn kind(&self) -> ScreenKind {
         self.terminal.active_screen_kind()

@@ -27,6 +27,7 @@ use crate::track::TrackItem;
 
 pub use entered::Entered;
 pub use line::LineShown;
+pub(crate) use picture::draw;
 pub use picture::{Activity, BINS_MAX, Bin, ENTERED_MAX};
 
 pub(crate) use blocks::{Piece, TrackPart, scan_log};
@@ -270,7 +271,6 @@ impl Timeline {
 
     /// A branch's own output track from a byte on, at which a block begins: so many bytes of it, or
     /// all.
-    #[cfg(unix)]
     pub(crate) fn track_within(
         &self,
         branch: BranchId,

@@ -45,7 +45,8 @@ pub struct Line {
 
 impl Machines {
     /// The last lines, at most so many, that a kept machine's terminals showed at an instant or
-    /// later and that have a text in them, whatever the case of its letters; in order.
+    /// later and that have a text in them, whatever the case of its letters; in order. `None` as soon
+    /// as `goes_on` says that nobody wants them any more.
     ///
     /// # Errors
     /// [`MachinesError::NoPast`], [`MachinesError::Journal`], [`MachinesError::Unknown`].
@@ -55,19 +56,18 @@ impl Machines {
         from: Instant,
         text: &str,
         lines_max: usize,
-    ) -> Result<Vec<Printed>, MachinesError> {
+        goes_on: &dyn Fn() -> bool,
+    ) -> Result<Option<Vec<Printed>>, MachinesError> {
         let timeline = Timeline::open(&self.journal(id)?)?;
-        let mut last = Last::new(lines_max);
-        let Some(pattern) = Pattern::new(text, Case::Ignored) else { return Ok(Vec::new()) };
-        ask::shown(&timeline, BranchId::TRUNK, from, &pattern, &mut |hit| {
-            last.push(Printed { at: hit.at, console: hit.console, line: hit.line });
-            true
-        })?;
-        Ok(last.items.into())
+        let Some(pattern) = Pattern::new(text, Case::Ignored) else { return Ok(Some(Vec::new())) };
+        let trunk = BranchId::TRUNK;
+        let hits = ask::last_shown(&timeline, trunk, from, &pattern, lines_max, goes_on)?;
+        let printed = |Hit { at, console, line, .. }| Printed { at, console, line };
+        Ok(hits.map(|hits| hits.into_iter().map(printed).collect()))
     }
 
     /// What a terminal of a kept machine showed at an instant and printed from then on: the last
-    /// lines, at most so many.
+    /// lines, at most so many. `None` as soon as `goes_on` says that nobody wants them any more.
     ///
     /// # Errors
     /// [`MachinesError::NoPast`], [`MachinesError::Journal`], [`MachinesError::Unknown`].
@@ -77,16 +77,21 @@ impl Machines {
         console: ConsoleId,
         from: Instant,
         lines_max: usize,
-    ) -> Result<Text, MachinesError> {
+        goes_on: &dyn Fn() -> bool,
+    ) -> Result<Option<Text>, MachinesError> {
         let timeline = Timeline::open(&self.journal(id)?)?;
-        let mut last = Last::new(lines_max);
+        let (mut last, mut lines_before) = (VecDeque::new(), 0);
         ask::shown(&timeline, BranchId::TRUNK, from, &Pattern::any(), &mut |hit: Hit| {
             if hit.console == console {
-                last.push(hit.line);
+                last.push_back(hit.line);
             }
-            true
+            if last.len() > lines_max {
+                last.pop_front();
+                lines_before += 1;
+            }
+            goes_on()
         })?;
-        Ok(Text { lines: last.items.into(), lines_before: last.dropped })
+        Ok(goes_on().then(|| Text { lines: last.into(), lines_before }))
     }
 
     /// The line in a row, counted from 0, of what a terminal of a kept machine showed at an instant,
@@ -123,26 +128,5 @@ impl Machines {
             }
         };
         Ok(Some(Line { text: shown.text, printed, entered }))
-    }
-}
-
-/// The last ones, at most so many.
-struct Last<T> {
-    items: VecDeque<T>,
-    items_max: usize,
-    dropped: u64,
-}
-
-impl<T> Last<T> {
-    fn new(items_max: usize) -> Last<T> {
-        Last { items: VecDeque::new(), items_max, dropped: 0 }
-    }
-
-    fn push(&mut self, item: T) {
-        if self.items.len() == self.items_max {
-            self.items.pop_front();
-            self.dropped += 1;
-        }
-        self.items.push_back(item);
     }
 }

@@ -119,7 +119,9 @@ pub(crate) async fn search(
     let text = params.text("q").unwrap_or_default();
     check_line("q", text, TEXT_BYTES_MAX)?;
     let from = Instant::from_ns(grant.past_from_ns);
-    let found = app.fleet.printed(&id, from, text.to_owned(), FOUND_MAX).await?;
+    let question = app.searches.ask(session.id);
+    let turn = question.turn().await;
+    let found = app.fleet.printed(&id, from, text.to_owned(), FOUND_MAX, turn).await?;
     let consoles = app.rooms.consoles(&id);
     let view = |printed: Printed| FoundView {
         at_ns: printed.at.ns() + 1,
@@ -183,7 +185,10 @@ pub(crate) async fn text(
     params.only(&["from_ns", "console"])?;
     let from = instant_of(&params, "from_ns")?.max(Instant::from_ns(grant.past_from_ns));
     let console = app.console_of(&id, &params)?;
-    let Text { lines, lines_before } = app.fleet.text(&id, console, from, TEXT_LINES_MAX).await?;
+    let question = app.searches.ask(session.id);
+    let turn = question.turn().await;
+    let text = app.fleet.text(&id, console, from, TEXT_LINES_MAX, turn).await?;
+    let Text { lines, lines_before } = text;
     Ok(Json(TextView { lines, lines_before }))
 }
 

@@ -16,10 +16,12 @@ use stackvm_host::machines::{
 };
 use stackvm_host::protocol::{Command, RecordingAction};
 use stackvm_machine::{ConsoleId, Instant};
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::{About, Fleet, MachinesError, Reserved, TRANSIT_FOLDER, Transit};
 use crate::access::random_name;
 use crate::problem::Problem;
+use crate::searches::Turn;
 use tokio::task::spawn_blocking;
 
 /// Readers of recordings at once.
@@ -60,7 +62,9 @@ impl Fleet {
         console: ConsoleId,
         at: Instant,
     ) -> Result<Picture, Problem> {
-        self.read(id, Shown::Lately, move |machines, id| machines.picture(id, console, at)).await
+        let turn = self.reader().await?;
+        let read = move |machines: &Machines, id: &str| machines.picture(id, console, at);
+        self.read(id, turn, Shown::Lately, read).await
     }
 
     /// The last lines that a machine showed from an instant on and that have a text in them.
@@ -70,8 +74,13 @@ impl Fleet {
         from: Instant,
         text: String,
         lines_max: usize,
+        turn: Turn,
     ) -> Result<Vec<Printed>, Problem> {
-        self.read_past(id, move |machines, id| machines.printed(id, from, &text, lines_max)).await
+        let read = move |machines: &Machines, id: &str| {
+            machines.printed(id, from, &text, lines_max, &|| turn.is_wanted())
+        };
+        // If it is given up, nobody is told.
+        Ok(self.read(id, (), Shown::UntilNow, read).await?.unwrap_or_default())
     }
 
     /// What a terminal showed at an instant and printed from then on: the last lines.
@@ -81,8 +90,12 @@ impl Fleet {
         console: ConsoleId,
         from: Instant,
         lines_max: usize,
+        turn: Turn,
     ) -> Result<Text, Problem> {
-        self.read_past(id, move |machines, id| machines.text(id, console, from, lines_max)).await
+        let read = move |machines: &Machines, id: &str| {
+            machines.text(id, console, from, lines_max, &|| turn.is_wanted())
+        };
+        Ok(self.read(id, (), Shown::UntilNow, read).await?.unwrap_or_default())
     }
 
     /// A row of what a terminal showed at an instant, and how it came there, if that was at `from` or
@@ -392,17 +405,24 @@ impl Fleet {
         id: &str,
         read: impl Fn(&Machines, &str) -> Result<T, MachinesError> + Send + 'static,
     ) -> Result<T, Problem> {
-        self.read(id, Shown::UntilNow, read).await
+        let turn = self.reader().await?;
+        self.read(id, turn, Shown::UntilNow, read).await
     }
 
+    /// Waits for a turn to read something that is quickly read.
+    async fn reader(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        let turn = self.readers.clone().acquire_owned().await;
+        turn.map_err(|closed| Problem::unavailable(&closed))
+    }
+
+    /// Reads a machine's recording, and keeps a turn for as long as that takes.
     async fn read<T: Send + 'static>(
         &self,
         id: &str,
+        turn: impl Send + 'static,
         shown: Shown,
         read: impl Fn(&Machines, &str) -> Result<T, MachinesError> + Send + 'static,
     ) -> Result<T, Problem> {
-        let turn = self.readers.clone().acquire_owned().await;
-        let turn = turn.map_err(|closed| Problem::unavailable(&closed))?;
         let is_written = self.is_written(id) && shown == Shown::Lately;
         self.with(id, move |machines, id| {
             let _turn = turn;

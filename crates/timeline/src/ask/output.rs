@@ -5,7 +5,6 @@
 
 use std::collections::BTreeMap;
 
-use avt::Cursor;
 use stackvm_machine::instant::Ticks;
 use stackvm_machine::{ConsoleId, Instant, Output};
 
@@ -13,9 +12,7 @@ use super::text::{Line, LineFinder, Pattern};
 use crate::branch::BranchId;
 use crate::position::Position;
 use crate::replay::{Replay, ReplayError};
-use crate::screen::Screen;
-use crate::timeline::{OpenError, Timeline};
-use crate::track::TrackEvent;
+use crate::track::{TrackEvent, TrackItem};
 
 /// Virtual time that is computed at once where the track ends.
 const STRETCH: Ticks = Ticks::from_ns(100_000_000);
@@ -62,13 +59,14 @@ pub fn console(
     let timeline = replay.timeline().clone();
     let begin = timeline.begin(branch);
     let mut reached = begin;
-    let streams = BTreeMap::new();
     let part = (timeline.path(branch)[0].branch, begin);
-    let mut search = Search { console, pattern, part, streams, visit, goes_on: true };
+    let mut search = Search::new(console, pattern, part, visit);
     for part in timeline.path(branch) {
         search.begin_part(part.branch, reached);
         // A track that ends early is made again below.
-        reached = reached.max(search.read_track(&timeline, part, begin));
+        let track = timeline.track(part.branch).map_while(Result::ok);
+        let mut track = track.filter(|item| item.at >= begin);
+        reached = reached.max(search.read_items(&mut track, part.at));
         if !search.goes_on {
             return Ok(());
         }
@@ -92,50 +90,8 @@ pub fn console(
     Ok(())
 }
 
-/// Looks for a pattern in what a branch showed at an instant and printed from then on, as far as
-/// its output track goes: without a replay. `visit` is told every line that has it and may say
-/// stop.
-///
-/// # Errors
-/// [`OpenError`] when the track or a keyframe's picture is damaged.
-pub fn shown(
-    timeline: &Timeline,
-    branch: BranchId,
-    from: Instant,
-    pattern: &Pattern,
-    visit: &mut dyn FnMut(Hit) -> bool,
-) -> Result<(), OpenError> {
-    let from = from.max(timeline.begin(branch));
-    let part = (branch, from);
-    let streams = BTreeMap::new();
-    let mut search = Search { console: None, pattern, part, streams, visit, goes_on: true };
-    for (console, screen) in timeline.pictures(branch, from)? {
-        search.read(console, &as_printed(&screen), from);
-    }
-    let after = Instant::from_ticks(from.ticks() + 1);
-    search.read_track(
-        timeline,
-        Position { branch, at: timeline.branch(branch).end, entries: None },
-        after,
-    );
-    search.finish();
-    Ok(())
-}
-
-/// What has to be printed to show this, without styles; the cursor's line is not over yet.
-fn as_printed(screen: &Screen) -> Vec<u8> {
-    let Cursor { col, row, .. } = screen.cursor();
-    let mut bytes = Vec::new();
-    for (_, text) in screen.text().into_iter().enumerate().filter(|(number, _)| *number != row) {
-        bytes.extend_from_slice(text.as_bytes());
-        bytes.push(b'\n');
-    }
-    let line = screen.lines().nth(row).map(avt::Line::text).unwrap_or_default();
-    bytes.extend(line.chars().take(col).collect::<String>().into_bytes());
-    bytes
-}
-
-struct Search<'a> {
+/// Reads what terminals printed, and tells what is found.
+pub(super) struct Search<'a> {
     console: Option<ConsoleId>,
     pattern: &'a Pattern,
     /// The branch that outputs are of, and since when.
@@ -145,7 +101,16 @@ struct Search<'a> {
     goes_on: bool,
 }
 
-impl Search<'_> {
+impl<'a> Search<'a> {
+    pub(super) fn new(
+        console: Option<ConsoleId>,
+        pattern: &'a Pattern,
+        part: (BranchId, Instant),
+        visit: &'a mut dyn FnMut(Hit) -> bool,
+    ) -> Search<'a> {
+        Search { console, pattern, part, streams: BTreeMap::new(), visit, goes_on: true }
+    }
+
     /// Outputs are those of another branch from now on.
     fn begin_part(&mut self, branch: BranchId, at: Instant) {
         self.part = (branch, at);
@@ -154,25 +119,26 @@ impl Search<'_> {
         }
     }
 
-    /// Reads what is on the track of a part of the path from an instant on; returns how far it goes.
-    fn read_track(&mut self, timeline: &Timeline, part: Position, from: Instant) -> Instant {
+    /// Reads what is on a track up to an instant; returns how far it goes.
+    pub(super) fn read_items(
+        &mut self,
+        track: &mut dyn Iterator<Item = TrackItem>,
+        until: Instant,
+    ) -> Instant {
         let mut reached = Instant::default();
-        for item in timeline.track(part.branch) {
-            let Ok(item) = item else { break };
-            if item.at > part.at || !self.goes_on {
+        for item in track {
+            if item.at > until || !self.goes_on {
                 break;
             }
             reached = item.at;
-            if let TrackEvent::Output(bytes) = item.event
-                && item.at >= from
-            {
+            if let TrackEvent::Output(bytes) = item.event {
                 self.read(item.console, &bytes, item.at);
             }
         }
         reached
     }
 
-    fn read(&mut self, console: ConsoleId, bytes: &[u8], at: Instant) {
+    pub(super) fn read(&mut self, console: ConsoleId, bytes: &[u8], at: Instant) {
         if self.console.is_some_and(|only| only != console) || !self.goes_on {
             return;
         }
@@ -203,7 +169,7 @@ impl Search<'_> {
         }
     }
 
-    fn finish(&mut self) {
+    pub(super) fn finish(&mut self) {
         for (&console, stream) in &mut self.streams {
             if let Some(line) = stream.finder.end()
                 && self.goes_on
@@ -256,6 +222,3 @@ pub fn exact_instant(replay: &mut Replay, hit: &Hit) -> Result<Instant, ReplayEr
     // The first instruction boundary from there on.
     Ok(replay.position().at)
 }
-
-#[cfg(test)]
-mod tests;

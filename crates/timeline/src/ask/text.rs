@@ -47,6 +47,7 @@ impl Pattern {
 fn folded(c: char, case: Case) -> char {
     match case {
         Case::Matters => c,
+        Case::Ignored if c.is_ascii() => c.to_ascii_lowercase(),
         // One for one: what has several lower-case letters is compared by the first.
         Case::Ignored => c.to_lowercase().next().unwrap_or(c),
     }
@@ -133,6 +134,10 @@ impl LineFinder {
     }
 
     fn text(&mut self, byte: u8, index: u64) {
+        // Nearly all of it.
+        if byte.is_ascii() && self.partial.is_empty() {
+            return self.character(char::from(byte), index);
+        }
         self.partial.push(byte);
         let c = match std::str::from_utf8(&self.partial) {
             Ok(text) => text.chars().next().expect("a byte was pushed"),
@@ -140,6 +145,10 @@ impl LineFinder {
             Err(_) => char::REPLACEMENT_CHARACTER,
         };
         self.partial.clear();
+        self.character(c, index);
+    }
+
+    fn character(&mut self, c: char, index: u64) {
         if self.line.len() == LINE_CHARS_MAX {
             self.line.drain(..LINE_CHARS_MAX / 2);
         }

@@ -217,7 +217,6 @@ pub(super) fn track_behind(parts: &[TrackPart], bytes: u64) -> Vec<TrackPart> {
 }
 
 /// The first `bytes` of the parts of a track, which are whole blocks.
-#[cfg(unix)]
 pub(super) fn track_before(parts: &[TrackPart], bytes: u64) -> Vec<TrackPart> {
     let mut left = bytes;
     let mut before = Vec::new();

@@ -101,11 +101,7 @@ impl Timeline {
             if only.is_some_and(|only| item.console != only) {
                 continue;
             }
-            let screen = screens.entry(item.console).or_insert_with(empty);
-            match item.event {
-                TrackEvent::Output(bytes) => screen.feed(&bytes),
-                TrackEvent::Resize { columns, rows } => screen.resize(columns, rows),
-            }
+            draw(&item, &mut screens);
         }
         Ok(screens)
     }
@@ -119,13 +115,21 @@ impl Timeline {
         at: Instant,
     ) -> Result<Drawn, OpenError> {
         let keyframes = self.keyframes_of(branch);
-        let before = keyframes.partition_point(|keyframe| keyframe.at <= at).checked_sub(1);
-        let (screens, drawn_bytes) = match before.map(|place| &keyframes[place]) {
-            Some(keyframe) => (self.shown_at(keyframe, only)?, keyframe.track_bytes),
-            None => (BTreeMap::new(), 0),
-        };
-        let parts = self.track_behind(branch, drawn_bytes);
-        Ok((screens, Box::new(blocks::track(parts))))
+        let before = keyframes.iter().rfind(|keyframe| keyframe.at <= at);
+        let screens = self.shown_at(before, only)?;
+        Ok((screens, Box::new(self.track_between(branch, before, None))))
+    }
+
+    /// What terminals were sent between two keyframes of a branch: without them, from where its
+    /// track begins, and to where it ends.
+    pub(crate) fn track_between(
+        &self,
+        branch: BranchId,
+        begin: Option<&Keyframe>,
+        end: Option<&Keyframe>,
+    ) -> impl Iterator<Item = Result<TrackItem, OpenError>> + use<> {
+        let start = begin.map_or(0, |begin| begin.track_bytes);
+        self.track_within(branch, start, end.map(|end| end.track_bytes.saturating_sub(start)))
     }
 
     /// When something happened on a branch, from an instant on.
@@ -162,11 +166,13 @@ impl Timeline {
         Ok(Activity { begin, end: end.max(begin), step, bins, entered })
     }
 
-    fn shown_at(
+    /// What terminals showed at a keyframe; nothing where there is none.
+    pub(crate) fn shown_at(
         &self,
-        keyframe: &Keyframe,
+        keyframe: Option<&Keyframe>,
         only: Option<ConsoleId>,
     ) -> Result<BTreeMap<ConsoleId, Screen>, OpenError> {
+        let Some(keyframe) = keyframe else { return Ok(BTreeMap::new()) };
         let bytes = tree::read_blob(&*self.chunks(), &keyframe.derived, DERIVED_BYTES_MAX)?;
         let derived: Derived = postcard::from_bytes(&bytes).map_err(|error| {
             let problem = format!("what terminals showed at {}: {error}", keyframe.at);
@@ -191,6 +197,15 @@ impl Timeline {
             }
         }
         Ok(written)
+    }
+}
+
+/// Shows on its terminal what a track says of it.
+pub(crate) fn draw(item: &TrackItem, screens: &mut BTreeMap<ConsoleId, Screen>) {
+    let screen = screens.entry(item.console).or_insert_with(empty);
+    match &item.event {
+        TrackEvent::Output(bytes) => screen.feed(bytes),
+        TrackEvent::Resize { columns, rows } => screen.resize(*columns, *rows),
     }
 }
 
