@@ -286,23 +286,24 @@ impl Timeline {
 
     /// The end of the slice of the recording host in which an instant of the trunk is, if the track
     /// tells there what was printed in it; else the instant. Between these two nobody knows what
-    /// had been printed already.
+    /// had been printed already. What comes in ends a slice: just before an Enter is never behind it.
     ///
     /// # Errors
     /// As [`Timeline::entries`].
     pub fn slice_end(&self, at: Instant) -> Result<Instant, OpenError> {
-        let keyframes = self.keyframes_of(BranchId::TRUNK);
-        let before = keyframes.iter().rfind(|keyframe| keyframe.at <= at);
-        let start = before.map_or(0, |keyframe| keyframe.track_bytes);
-        for item in blocks::track(self.track_behind(BranchId::TRUNK, start)) {
-            let item = item?;
-            if item.at > at {
-                let is_near =
-                    item.at.since(at) <= SLICE_MAX && item.at <= self.branch(BranchId::TRUNK).end;
-                return Ok(if is_near { item.at } else { at });
-            }
+        let trunk = BranchId::TRUNK;
+        let before = self.keyframes_of(trunk).iter().rfind(|keyframe| keyframe.at <= at);
+        let is_later = |next: Instant| next > at;
+        let mut printed = self.track_between(trunk, before, None);
+        let printed = printed.find(|item| item.as_ref().map_or(true, |item| is_later(item.at)));
+        let Some(printed) = printed.transpose()?.map(|item| item.at) else { return Ok(at) };
+        if printed.since(at) > SLICE_MAX || printed > self.branch(trunk).end {
+            return Ok(at);
         }
-        Ok(at)
+        let mut came = self.entries(trunk, before.map_or(0, |keyframe| keyframe.entries));
+        let came = came.find(|entry| entry.as_ref().map_or(true, |entry| is_later(entry.at)));
+        let came = came.transpose()?.map(|entry| entry.at);
+        Ok(if came.is_some_and(|came| came < printed) { at } else { printed })
     }
 
     /// The instant at which a branch's path begins: its root's first keyframe.

@@ -1,13 +1,14 @@
 //! Places in a timeline, as people name them.
 
 use crate::branch::{BranchId, BranchKind, ForkPoint, Origin};
+use crate::journal::Journal;
 use crate::log::UNIT_TICKS;
 use crate::note::{Note, Words};
 use crate::position::{Position, When};
 use crate::testing::{self, Folder, key};
 use crate::timeline::Timeline;
-use stackvm_machine::Instant;
 use stackvm_machine::instant::Ticks;
+use stackvm_machine::{ConsoleId, Instant, Output};
 
 fn units(n: u64) -> Instant {
     Instant::from_ticks(n * UNIT_TICKS)
@@ -93,4 +94,34 @@ fn what_is_nowhere_is_answered_with_what_there_is() {
     check(When::Mark("late".to_owned()), "the mark #late is on branch main");
     check(When::Mark("nowhere".to_owned()), "no mark #nowhere; marks here: #early");
     check(When::Entry(4), "branch two has 3");
+}
+
+/// Where a recording can begin: not within what one slice printed.
+#[test]
+fn a_slice_ends_where_it_printed_or_something_came_in() {
+    let folder = Folder::new();
+    let mut journal = testing::journal(&folder.join("a"));
+    let print = |journal: &mut Journal, at| {
+        let bytes = b"text".to_vec();
+        journal.output(units(at), &Output::Console { console: ConsoleId::Hvc(0), bytes }).unwrap();
+    };
+    print(&mut journal, 2000);
+    journal.append(&key(5000, b'\r')).unwrap();
+    print(&mut journal, 5900);
+    print(&mut journal, 9000);
+    journal.append(&key(9000, b'\r')).unwrap();
+    journal.cut_track().unwrap();
+    let timeline = journal.timeline().unwrap();
+    let check = |at, expected| {
+        assert_eq!(timeline.slice_end(units(at)).unwrap(), units(expected), "{at}");
+    };
+    check(1500, 2000);
+    check(2000, 2000);
+    // Nothing was printed for longer than any slice.
+    check(3000, 3000);
+    // What was printed at 5900 was printed after the key.
+    check(4999, 4999);
+    check(5000, 5900);
+    check(8999, 9000);
+    check(9000, 9000);
 }
