@@ -9,6 +9,7 @@ import { measureExact } from "./exact.mjs";
 import { measureLink } from "./link.mjs";
 import { printTable } from "./measure.mjs";
 import { measurePast } from "./past.mjs";
+import { measureSearch } from "./search.mjs";
 import { measureSlow } from "./slow.mjs";
 import { measureTry } from "./try.mjs";
 
@@ -18,6 +19,7 @@ const PARTS = {
   past: measurePast,
   drag: measureDrag,
   exact: measureExact,
+  search: measureSearch,
   try: measureTry,
   slow: measureSlow,
   crash: measureCrash,
