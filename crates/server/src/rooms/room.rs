@@ -32,6 +32,8 @@ use crate::rights::{Right, Role};
 const CALLERS_MAX: usize = 256;
 /// How long the lab may take for an answer.
 const CALL_TIME: Duration = Duration::from_secs(60);
+/// How long a call waits for the line to a lab that has just started.
+const LINK_TIME: Duration = Duration::from_secs(5);
 /// Notices that are kept for pages which are busy.
 const NOTICES_MAX: usize = 16;
 
@@ -235,6 +237,7 @@ impl Room {
 
     /// Says a command to the lab and waits for its answer.
     pub(super) async fn call(&self, command: Command) -> Result<Reply, RoomError> {
+        self.await_link().await;
         let (sender, reply) = oneshot::channel();
         {
             let mut inner = self.lock();
@@ -259,6 +262,14 @@ impl Room {
                 CALL_TIME.as_secs()
             ))),
         }
+    }
+
+    /// Waits until the lab is on the line, if it should be: it has just started, or the server has.
+    async fn await_link(&self) {
+        let mut changed = self.subscribe();
+        let linked = async { while self.wants_link() && changed.changed().await.is_ok() {} };
+        // Without it, the call says so.
+        let _ = tokio::time::timeout(LINK_TIME, linked).await;
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {

@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use stackvm_catalog::SqliteCatalog;
+use stackvm_machine::ConsoleId;
 use tempfile::TempDir;
 use tokio::time::timeout;
 
@@ -242,4 +243,25 @@ fn output_of(frames: &[Frame]) -> Vec<u8> {
         }
     }
     output
+}
+
+/// A server that has just begun, or a machine that has just been started: nobody who asks something
+/// of it then is told to ask again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_waits_for_the_line_to_the_lab() {
+    let world = World::new().await;
+    world.lab.known().text = vec!["here".to_owned()];
+    let rooms = rooms(world.data.path(), &world.catalog, "r2");
+    let text = || rooms.command("m", Command::Text { console: ConsoleId::Hvc(0) });
+    let reply = async {
+        loop {
+            match text().await {
+                // It was not looked at yet.
+                Err(RoomError::Off) => tokio::task::yield_now().await,
+                reply => return reply,
+            }
+        }
+    };
+    let reply = timeout(PATIENCE, reply).await.unwrap();
+    assert!(matches!(reply, Ok(Reply::Text { .. })), "{reply:?}");
 }
