@@ -171,6 +171,12 @@ export class Screen {
     };
   }
 
+  /** Calls back whenever something was drawn, until what is returned is called. */
+  onDrawn(drawn: () => void): () => void {
+    const listening = this.#terminal.onRender(drawn);
+    return () => listening.dispose();
+  }
+
   /** Which row somebody points at, and where its lower edge is in pixels of the box; null if at none,
       or if what is in sight is not the screen, or something was selected. */
   rowAt(event: MouseEvent): { row: number; top: number } | null {
