@@ -66,15 +66,15 @@ test("what was is dragged to while the machine runs on", async () => {
   await other.getByRole("button", { name: /^What to do with/ }).click();
   await other.getByRole("button", { name: /^Follow/ }).click();
   await thenWhere(other, (rows) => rows.includes("second") && !rows.includes("meanwhile"));
-  await other.getByRole("button", { name: "LIVE" }).click();
+  await other.getByRole("button", { name: "LIVE", exact: true }).click();
   await strip(other).getByText("follows").waitFor({ state: "detached" });
   await owner.getByRole("button", { name: "Bring everyone here" }).click();
   await thenWhere(other, (rows) => rows.includes("second") && !rows.includes("meanwhile"));
   assert.match(await says(other), /before live$/);
   await other.getByText(/brought you to 00:0/).waitFor();
-  await other.getByRole("button", { name: "LIVE" }).click();
+  await other.getByRole("button", { name: "LIVE", exact: true }).click();
 
-  await owner.getByRole("button", { name: "LIVE" }).click();
+  await owner.getByRole("button", { name: "LIVE", exact: true }).click();
   const live = await pictureWhere(owner, (rows) => rows.includes("meanwhile"));
   assert.ok(!live.join("\n").includes("nowhere"), live.join("\n"));
   assert.equal(await says(owner), "live");
@@ -118,12 +118,12 @@ test("what is said of an instant leads there", async () => {
   await owner.getByPlaceholder(/^Say something about 00:0/).fill("here it broke");
   await owner.keyboard.press("Enter");
   await owner.getByText("here it broke", { exact: true }).waitFor();
-  await owner.getByRole("button", { name: "LIVE" }).click();
+  await owner.getByRole("button", { name: "LIVE", exact: true }).click();
   await pictureWhere(owner, (rows) => rows.includes("innocent"));
   // From the strip, and from the chat.
   await owner.getByRole("button", { name: /^Said about 00:0.*: here it broke/ }).click();
   await thenWhere(owner, (rows) => rows.includes("culprit") && !rows.includes("innocent"));
-  await owner.getByRole("button", { name: "LIVE" }).click();
+  await owner.getByRole("button", { name: "LIVE", exact: true }).click();
   await owner.getByRole("log").getByRole("button", { name: /^Go to 00:0/ }).click();
   await thenWhere(owner, (rows) => rows.includes("culprit") && !rows.includes("innocent"));
   const side = owner.getByRole("complementary");
@@ -152,7 +152,7 @@ test("what was ever shown is found, and leads to its instant", async () => {
   await sought.focus();
   await owner.keyboard.press("Escape");
   assert.equal(await search.count(), 0);
-  await owner.getByRole("button", { name: "LIVE" }).click();
+  await owner.getByRole("button", { name: "LIVE", exact: true }).click();
   await pictureWhere(owner, (rows) => rows.includes("hay"));
   assert.deepEqual(owner.complaints, []);
 });

@@ -35,14 +35,14 @@ test("a part of the past is kept, looked at, and gone on from", async () => {
   await owner.getByRole("button", { name: "To before the last Enter" }).click();
   await thenWhere(owner, (rows) => rows.at(-1) === "root@tiny:~# state=mine; echo lesson");
   await form.getByRole("button", { name: "Begin it here" }).click();
-  await owner.getByRole("button", { name: "LIVE" }).click();
+  await owner.getByRole("button", { name: "LIVE", exact: true }).click();
   await form.getByRole("textbox", { name: "Name of the recording" }).fill("Lesson!");
   await form.getByRole("button", { name: "Keep it" }).click();
 
   await owner.waitForURL((url) => url.href !== machineUrl && url.pathname.startsWith("/m/"));
   await owner.getByText("a recording", { exact: true }).first().waitFor();
   await thenWhere(owner, (rows) => rows.length === 1 && rows[0]?.endsWith("echo lesson") === true);
-  assert.equal(await owner.getByRole("button", { name: "LIVE" }).count(), 0);
+  assert.equal(await owner.getByRole("button", { name: "LIVE", exact: true }).count(), 0);
   await needle(owner).press("PageDown");
   await needle(owner).press("Home");
   await owner.getByRole("button", { name: "Play", exact: true }).click();
