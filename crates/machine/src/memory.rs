@@ -44,6 +44,10 @@ pub type PageIndex = u32;
 
 /// A segment less full than one in this many pages is compacted.
 const COMPACT_BELOW: usize = 4;
+/// Compacting is due when one in this many pages of RAM was copied: then looking at all of RAM
+/// costs a small part of what the copies cost, and what is in vain is less than that beside what
+/// compacting leaves.
+const COMPACT_EVERY: usize = 16;
 
 /// An access that is not wholly inside RAM.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
@@ -65,6 +69,8 @@ pub struct Ram {
     /// Every segment that a leaf or the arena refers to; they live as long as this does.
     segments: Vec<Arc<Segment>>,
     arena: Arena,
+    /// Pages copied since the last compaction; as many at most are in vain.
+    copied: usize,
     written: Vec<PageIndex>,
     watch: Option<Box<Watch>>,
 }
@@ -119,6 +125,7 @@ impl Ram {
             leaves,
             segments,
             arena,
+            copied: 0,
             written: Vec::new(),
             watch: None,
         }
@@ -245,10 +252,18 @@ impl Ram {
         FrozenRam::new(self.pages, self.leaves.clone(), self.segments.clone())
     }
 
+    /// Whether so much was copied since the last [`Ram::compact`] that the next one is worth its
+    /// while. Who freezes again and again and never asks grows without end: every freeze leaves
+    /// behind the pages that are written after it.
+    pub fn is_compaction_due(&self) -> bool {
+        self.copied * COMPACT_EVERY >= self.pages as usize
+    }
+
     /// Gives memory back to the host that only this machine holds and hardly uses: empties segments
     /// of which less than a quarter is in use. Also write-protects frozen pages against this
     /// process's own mistakes. Content does not change, but all host addresses become invalid, so
-    /// the best moment is right after a freeze, when they are dropped anyway.
+    /// the best moment is beside a freeze, when they are dropped anyway; before it, since what a
+    /// frozen RAM holds is not given back.
     ///
     /// # Errors
     /// The host's, when it has no memory for the copies. Nothing was given back then.
@@ -266,6 +281,7 @@ impl Ram {
             .collect();
         self.move_pages(&sparse, &live)?;
         self.drop_unused_segments();
+        self.copied = 0;
         for segment in &self.segments {
             segment.protect();
         }
@@ -285,10 +301,11 @@ impl Ram {
             return Ok(());
         }
         let segments = self.segments.clone();
+        let mut finder = SegmentFinder::new(&segments);
         self.reserve(moving)?;
         for page in 0..self.pages {
             let found = self.page_ref(page).expect("page is in range");
-            if segment_of(&segments, found).is_some_and(|at| sparse[at]) {
+            if finder.find(found).is_some_and(|at| sparse[at]) {
                 self.unshare(page, found);
             }
         }
@@ -319,14 +336,16 @@ impl Ram {
         unsafe { host.copy_from_nonoverlapping(from.host(), PAGE_BYTES) };
         let leaf = Arc::make_mut(&mut self.leaves[page as usize / LEAF_PAGES]);
         leaf.pages[page as usize % LEAF_PAGES] = PageRef::new(host, self.epoch);
+        self.copied += 1;
         host
     }
 
     /// Pages in use of each of `segments`, which are sorted.
     fn live_pages(&self) -> Vec<usize> {
         let mut live = vec![0; self.segments.len()];
+        let mut finder = SegmentFinder::new(&self.segments);
         for page in self.leaves.iter().flat_map(|leaf| &leaf.pages) {
-            if let Some(at) = segment_of(&self.segments, *page) {
+            if let Some(at) = finder.find(*page) {
                 live[at] += 1;
             }
         }
@@ -379,13 +398,33 @@ struct Piece {
     bytes: Range<usize>,
 }
 
-/// Index of the segment a page lies in; `None` for the zero page. `segments` are sorted.
-fn segment_of(segments: &[Arc<Segment>], page: PageRef) -> Option<usize> {
-    if page.is_zero_page() {
-        return None;
+/// Finds the segments that pages lie in. All of RAM is looked through in order, and neighbours
+/// mostly lie in the same one.
+struct SegmentFinder<'a> {
+    /// Sorted.
+    segments: &'a [Arc<Segment>],
+    last: usize,
+    /// The addresses of the last one.
+    host: Range<usize>,
+}
+
+impl SegmentFinder<'_> {
+    fn new(segments: &[Arc<Segment>]) -> SegmentFinder<'_> {
+        SegmentFinder { segments, last: 0, host: 0..0 }
     }
-    let host = page.host().addr().get();
-    let at = segments.partition_point(|segment| segment.end() <= host);
-    assert!(segments[at].start() <= host, "every page lies in a segment");
-    Some(at)
+
+    /// Index of the segment a page lies in; `None` for the zero page.
+    fn find(&mut self, page: PageRef) -> Option<usize> {
+        if page.is_zero_page() {
+            return None;
+        }
+        let host = page.host().addr().get();
+        if !self.host.contains(&host) {
+            self.last = self.segments.partition_point(|segment| segment.end() <= host);
+            let found = &self.segments[self.last];
+            assert!(found.start() <= host, "every page lies in a segment");
+            self.host = found.start()..found.end();
+        }
+        Some(self.last)
+    }
 }

@@ -121,7 +121,9 @@ enum SavedFirmware {
 }
 
 impl Machine {
-    /// The machine at this instant. Costs neither by the size of RAM nor by what was written.
+    /// The machine at this instant. Costs neither by the size of RAM nor by what was written, but
+    /// now and then gives back what earlier freezes left behind, which costs a small part of what
+    /// the guest's writes after them did.
     pub fn freeze(&mut self) -> Frozen {
         let ram = self.freeze_ram();
         Frozen::new(self.config.clone(), self.state(), ram, self.overlays())
@@ -178,6 +180,10 @@ impl Machine {
     }
 
     fn freeze_ram(&mut self) -> FrozenRam {
+        if self.board.ram.is_compaction_due() {
+            // As in `give_back`.
+            let _ = self.board.ram.compact();
+        }
         let ram = self.board.ram.freeze();
         self.engine.forget_pages();
         ram

@@ -185,6 +185,26 @@ fn forks_are_independent() {
 }
 
 #[test]
+fn a_machine_that_is_frozen_again_and_again_does_not_grow() {
+    let (_, mut machine) = busy(1);
+    let pages = |frozen: &Frozen| -> usize {
+        frozen.ram().segments().iter().map(|segment| segment.pages()).sum()
+    };
+    let all = machine.ram().size_bytes() as usize / PAGE_BYTES;
+    let mut random = Random(1);
+    let mut most = 0;
+    for _ in 0..200 {
+        for _ in 0..50 {
+            let page = random.next() % 256;
+            machine.board.ram.write(DATA + page * PAGE_BYTES as u64, &[1]).unwrap();
+        }
+        most = most.max(pages(&machine.freeze()));
+    }
+    // 10,000 pages were copied. Each segment is a quarter full at least, and one is being filled.
+    assert!(most <= 5 * all, "{most} pages are held for {all}");
+}
+
+#[test]
 fn the_digest_changes_with_the_state_alone() {
     let check = |what: &str, change: fn(&mut Machine), differs: bool| {
         let (_, mut machine) = busy(2);
