@@ -29,6 +29,14 @@ async function atMachine() {
   await clearScreen(owner, (rows) => rows.length > 0);
 }
 
+/** In the page: has a machine paused, or run on, as somebody elsewhere might. */
+const power = ({ id, action }) =>
+  fetch(`/api/machines/${id}/power`, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify({ action }),
+  });
+
 test("a used link says what to do, and lets in whoever was in", async () => {
   const stranger = await openPage(browser, home.link);
   await stranger.getByRole("heading", { name: "Run stackvm open" }).waitFor();
@@ -44,6 +52,7 @@ test("home makes, names, finds, deletes and gives back machines", async () => {
     await form.getByRole("button", { name: "New machine" }).click();
     await pictureWhere(owner, hasPrompt);
   });
+  const id = new URL(owner.url()).pathname.slice("/m/".length);
   await owner.getByRole("link", { name: "StackVM" }).click();
   const row = owner.getByRole("listitem").filter({ hasText: "lesson" });
   await row.getByText("root@").waitFor();
@@ -63,8 +72,16 @@ test("home makes, names, finds, deletes and gives back machines", async () => {
 
   await row.getByRole("button", { name: "What to do with lesson" }).click();
   await row.getByRole("button", { name: "Rename" }).click();
-  await owner.getByRole("textbox", { name: "Name of lesson" }).fill("seminar");
-  await owner.keyboard.press("Enter");
+  const name = owner.getByRole("textbox", { name: "Name of lesson" });
+  await name.fill("seminar");
+  // What happens to the machine meanwhile takes nobody's words away.
+  const renaming = owner.getByRole("listitem").filter({ hasText: "for Tuesday" });
+  for (const [action, state] of [["pause", "paused"], ["resume", "running"]]) {
+    await owner.evaluate(power, { id, action });
+    await renaming.getByText(state).waitFor();
+  }
+  assert.equal(await name.inputValue(), "seminar");
+  await name.press("Enter");
   const renamed = owner.getByRole("listitem").filter({ hasText: "seminar" });
   await renamed.getByRole("button", { name: "What to do with seminar" }).click();
   await renamed.getByRole("button", { name: "Pause" }).click();
