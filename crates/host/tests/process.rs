@@ -36,7 +36,7 @@ mod terminals;
 /// A test gets an empty data directory.
 type Test = fn(&Path);
 
-const TESTS: [(&str, Test); 28] = [
+const TESTS: [(&str, Test); 29] = [
     ("a_terminal_echoes_for_everybody", a_terminal_echoes_for_everybody),
     ("codes_arrive_and_ephemeral_machines_vanish", codes_arrive_and_ephemeral_machines_vanish),
     ("a_guest_can_reset_its_machine", a_guest_can_reset_its_machine),
@@ -52,6 +52,7 @@ const TESTS: [(&str, Test); 28] = [
     ("a_full_disk_holds_the_machine", recordings::a_full_disk_holds_the_machine),
     ("exact_twins_have_the_same_future", forks::exact_twins_have_the_same_future),
     ("a_twin_outlives_its_original", forks::a_twin_outlives_its_original),
+    ("a_twin_cannot_write_what_it_shares", forks::a_twin_cannot_write_what_it_shares),
     ("what_cannot_be_forked_says_why", forks::what_cannot_be_forked_says_why),
     ("a_hijacked_lab_reaches_nothing", sandbox::a_hijacked_lab_reaches_nothing),
     ("labs_are_locked_in", sandbox::labs_are_locked_in),

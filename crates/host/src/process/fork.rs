@@ -181,6 +181,9 @@ impl Process {
         let is_somebody_elses = self.spec.lifetime == Lifetime::Held;
         let Twin { folder, spec, lock, kind } = twin;
         self.lab.become_twin(frozen);
+        // A guest that breaks out of its machine is in this process, and no further.
+        let left = frozen.ram().leave_to_original();
+        left.map_err(|error| StartError::io("leave the original its memory", error))?;
         (self.folder, self.spec, self._lock) = (folder, spec, Some(lock));
         (self.signals, self.signal_ids) =
             start::signals().map_err(|error| StartError::io("handle signals", error))?;

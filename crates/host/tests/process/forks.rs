@@ -1,5 +1,6 @@
 //! Forks of running machines into processes of their own.
 
+use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -79,6 +80,47 @@ pub(super) fn a_twin_outlives_its_original(data: &Path) {
     machines.start("twin").unwrap();
     let (_other, shown) = attach(&machines, "twin");
     assert_eq!(letters(&shown), "okabcde");
+}
+
+/// For a guest that breaks out of its machine, into the process of its lab.
+pub(super) fn a_twin_cannot_write_what_it_shares(data: &Path) {
+    let (machines, _lab) = begin(data);
+    for name in ["twin", "other"] {
+        machines.fork("echo", &twin(data, name, Lifetime::Ephemeral), ForkKind::Exact).unwrap();
+        let (mut twin, _) = attach(&machines, name);
+        press(&mut twin, b"d");
+        read(&mut twin, Vec::new(), "d");
+    }
+    let mappings = |name: &str| shared_mappings(machines.info(name).unwrap().pid);
+    for (name, others) in [("twin", ["echo", "other"]), ("other", ["echo", "twin"])] {
+        let own = mappings(name);
+        assert!(own.iter().any(|mapping| mapping.is_writable), "{own:?}");
+        for other in others {
+            let theirs = mappings(other);
+            let both = own.iter().filter(|one| theirs.iter().any(|it| it.inode == one.inode));
+            let both: Vec<_> = both.collect();
+            assert!(!both.is_empty(), "{name} and {other} share nothing");
+            assert!(both.iter().all(|one| !one.is_writable), "{name} and {other}: {both:?}");
+        }
+    }
+}
+
+/// A mapping of a file or of memory that others may map, too.
+#[derive(Debug)]
+struct Shared {
+    inode: u64,
+    is_writable: bool,
+}
+
+fn shared_mappings(pid: u32) -> Vec<Shared> {
+    let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
+    let lines = maps.lines().map(|line| line.split_ascii_whitespace().collect::<Vec<_>>());
+    let shared = lines.filter(|fields| fields[1].ends_with('s'));
+    let mapping = |fields: Vec<&str>| Shared {
+        inode: fields[4].parse().unwrap(),
+        is_writable: fields[1].contains('w'),
+    };
+    shared.map(mapping).collect()
 }
 
 pub(super) fn what_cannot_be_forked_says_why(data: &Path) {

@@ -90,6 +90,18 @@ impl FrozenRam {
         Ok(FrozenRam::new(ram_pages, leaves, vec![segment]))
     }
 
+    /// In a process that was forked off: takes its right to write the pages that it shares with its
+    /// original and with the other forks, for good, so that none that is taken over by its guest
+    /// reaches the others through them. Every machine of this process that wrote to them must be
+    /// gone; those that are thawed copy.
+    ///
+    /// # Errors
+    /// The host's. Some may be written still.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    pub fn leave_to_original(&self) -> io::Result<()> {
+        self.shared.segments.iter().try_for_each(|segment| segment.make_read_only())
+    }
+
     /// Size in pages.
     pub fn pages(&self) -> u32 {
         self.shared.pages

@@ -86,6 +86,12 @@ impl Segment {
         }
     }
 
+    /// Takes this process's right to write any page of it, for good.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    pub(super) fn make_read_only(&self) -> io::Result<()> {
+        self.mapping.make_read_only()
+    }
+
     /// Host address of page `index`.
     pub(super) fn page(&self, index: usize) -> NonNull<u8> {
         assert!(index < self.pages, "page {index} of {}", self.pages);

@@ -282,6 +282,40 @@ fn segments_can_be_read_but_not_written_through_their_descriptors() {
 
 #[cfg(target_os = "linux")]
 #[test]
+fn what_is_left_to_the_original_can_never_be_written_again() {
+    use rustix::io::Errno;
+    use rustix::mm::{MprotectFlags, mprotect};
+
+    let chance = &mut Chance::new(12);
+    let ram = Ram::new(700 * PAGE_BYTES as u64).unwrap();
+    let model = vec![0; ram.size_bytes() as usize];
+    let mut first = Pair { ram, model };
+    (0..100).for_each(|_| first.step(chance));
+    let frozen = first.ram.freeze();
+    let Pair { ram, model } = first;
+    drop(ram);
+    frozen.leave_to_original().unwrap();
+    for segment in frozen.segments() {
+        let start = segment.page(0).as_ptr().cast();
+        // SAFETY: a mapping of ours; nothing is written to it.
+        let done =
+            unsafe { mprotect(start, PAGE_BYTES, MprotectFlags::READ | MprotectFlags::WRITE) };
+        assert_eq!(done, Err(Errno::ACCESS));
+    }
+    // A machine goes on from it, and gives back what it does not need.
+    let mut pair = Pair { ram: Ram::thaw(&frozen), model: model.clone() };
+    for round in 0..600 {
+        pair.step(chance);
+        if round % 100 == 0 {
+            pair.ram.compact().unwrap();
+        }
+    }
+    assert!(content(&pair.ram) == pair.model);
+    assert!(frozen_content(&frozen) == model, "the original's");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
 fn files_are_mapped_as_ram() {
     use std::io::Write;
     use std::os::fd::OwnedFd;

@@ -89,6 +89,18 @@ impl Mapping {
         Ok(())
     }
 
+    /// Takes this process's right to write for good: on top of the mapping comes one that, with the
+    /// seal, nothing can make writable again.
+    pub(super) fn make_read_only(&self) -> io::Result<()> {
+        let start = self.base.as_ptr().cast::<c_void>();
+        let (protection, flags) = (ProtFlags::READ, MapFlags::SHARED | MapFlags::FIXED);
+        // SAFETY: it takes the place of our own mapping of the same bytes, at the same address and
+        // as long; references into it stay good. Nobody writes through them, says the caller.
+        let base = unsafe { rustix::mm::mmap(start, self.bytes, protection, flags, &self.fd, 0)? };
+        assert_eq!(base, start, "the kernel maps where it was told to");
+        Ok(())
+    }
+
     pub(super) fn protect(&self, bytes: usize) {
         let bytes = bytes.min(self.bytes) / PROTECT_BYTES * PROTECT_BYTES;
         if bytes == 0 {
