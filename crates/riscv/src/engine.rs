@@ -140,8 +140,7 @@ impl Engine {
         self.flush_code();
         self.blocks.give_back();
         self.tlbs.iter_mut().for_each(Tlb::give_back);
-        // Nothing is cached of any page.
-        self.flags.iter_mut().for_each(|flags| *flags &= !page_flag::CACHED);
+        self.forget_places();
         self.places = vec![0; self.places.len()];
     }
 
@@ -169,6 +168,7 @@ impl Engine {
     /// Forgets all host addresses: to be called after RAM pages moved (freeze, restore).
     pub fn forget_pages(&mut self) {
         self.flush_translations();
+        self.forget_places();
     }
 
     /// Stops the run with [`crate::Exit::Reported`] after each store to the page at `addr`.
@@ -311,6 +311,13 @@ impl Engine {
     /// Drops all translations of all harts; the code stays.
     pub(crate) fn flush_translations(&mut self) {
         self.tlbs.iter_mut().for_each(Tlb::flush);
+    }
+
+    /// Notes that no page is in any TLB. Otherwise the next write to each, which moves it after a
+    /// freeze, would look for it in all of them. A byte for each page is little enough beside that,
+    /// but not beside a flush that the guest asks for.
+    fn forget_places(&mut self) {
+        self.flags.iter_mut().for_each(|flags| *flags &= !page_flag::CACHED);
     }
 
     /// Drops all decoded code, and the translations that lead to it.
