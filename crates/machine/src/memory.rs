@@ -274,8 +274,9 @@ impl Ram {
         self.begin_epoch();
         let sparse: Vec<bool> = std::iter::zip(&self.segments, &live)
             .map(|(segment, &live)| {
-                // Held by a frozen RAM, another machine or the arena, it would stay anyway.
-                let ours_alone = Arc::strong_count(segment) == 1;
+                // Held by a frozen RAM, another machine, another process or the arena, it would
+                // stay anyway.
+                let ours_alone = Arc::strong_count(segment) == 1 && !segment.is_others();
                 ours_alone && live > 0 && live * COMPACT_BELOW < segment.frozen()
             })
             .collect();

@@ -113,6 +113,8 @@ impl Process {
                         us(freeze),
                         us(all.saturating_sub(prepare + freeze))
                     ));
+                    // After the pause that was asked for: the freezes of many forks add up.
+                    self.lab.machine.give_back_when_due();
                 }
                 // The rest is the original's to do.
                 Ok(Side::Twin) => return,

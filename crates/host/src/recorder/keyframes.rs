@@ -194,6 +194,8 @@ impl Keyframes {
         };
         let tip = journal.tip();
         let place = Place { branch: tip.branch, entries: tip.entries, track_bytes };
+        // What the last keyframe held is nobody's now.
+        machine.give_back_when_due();
         let (frozen, derived) = (machine.freeze(), screens.derived());
         self.taken = moment(machine);
         self.awaited = std::mem::take(&mut self.asked);

@@ -3,7 +3,7 @@
 
 use std::io;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use super::PAGE_BYTES;
 
@@ -28,6 +28,8 @@ pub struct Segment {
     frozen: AtomicUsize,
     /// The first so many pages are write-protected; at most `frozen`.
     protected: AtomicUsize,
+    /// Whether its memory stays when this process lets go of it: a file's, or another process's.
+    is_others: AtomicBool,
 }
 
 impl Segment {
@@ -36,7 +38,7 @@ impl Segment {
         assert!(pages > 0, "a segment has pages");
         let mapping = Mapping::new(pages * PAGE_BYTES)?;
         let (frozen, protected) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        Ok(Segment { mapping, pages, frozen, protected })
+        Ok(Segment { mapping, pages, frozen, protected, is_others: AtomicBool::new(false) })
     }
 
     /// The first `pages` pages of a file, which must not change any more, to read.
@@ -45,7 +47,7 @@ impl Segment {
         assert!(pages > 0, "a segment has pages");
         let mapping = Mapping::of_file(fd, pages * PAGE_BYTES)?;
         let (frozen, protected) = (AtomicUsize::new(pages), AtomicUsize::new(pages));
-        Ok(Segment { mapping, pages, frozen, protected })
+        Ok(Segment { mapping, pages, frozen, protected, is_others: AtomicBool::new(true) })
     }
 
     /// Its size in pages.
@@ -86,9 +88,15 @@ impl Segment {
         }
     }
 
-    /// Takes this process's right to write any page of it, for good.
+    /// Whether it would be no gain for the host if this process let go of it.
+    pub(super) fn is_others(&self) -> bool {
+        self.is_others.load(Ordering::Relaxed)
+    }
+
+    /// Takes this process's right to write any page of it, for good: they are its original's.
     #[cfg(any(target_os = "linux", target_os = "android"))]
     pub(super) fn make_read_only(&self) -> io::Result<()> {
+        self.is_others.store(true, Ordering::Relaxed);
         self.mapping.make_read_only()
     }
 

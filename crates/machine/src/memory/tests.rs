@@ -291,6 +291,8 @@ fn what_is_left_to_the_original_can_never_be_written_again() {
     let model = vec![0; ram.size_bytes() as usize];
     let mut first = Pair { ram, model };
     (0..100).for_each(|_| first.step(chance));
+    first.ram.write(RAM_BASE, &[7]).unwrap();
+    first.model[0] = 7;
     let frozen = first.ram.freeze();
     let Pair { ram, model } = first;
     drop(ram);
@@ -312,6 +314,15 @@ fn what_is_left_to_the_original_can_never_be_written_again() {
     }
     assert!(content(&pair.ram) == pair.model);
     assert!(frozen_content(&frozen) == model, "the original's");
+    // It stays where it is: a copy of what the original has as well would be no gain.
+    let mut sparse = Ram::thaw(&frozen);
+    drop((frozen, pair));
+    for page in 1..700 {
+        sparse.write(RAM_BASE + page * PAGE_BYTES as u64, &[1]).unwrap();
+    }
+    let before = sparse.page(0).unwrap();
+    sparse.compact().unwrap();
+    assert_eq!(sparse.page(0).unwrap(), before);
 }
 
 #[cfg(target_os = "linux")]
