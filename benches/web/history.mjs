@@ -1,5 +1,5 @@
 // What a machine's history costs it, as BENCHMARKS.md has it:
-// `node benches/web/history.mjs [idle|busy|growth]`. The same work in a machine that is kept and in one
+// `node benches/web/history.mjs [idle|busy|growth] [PAIRS TIMES]`. The same work in a machine that is kept and in one
 // that is not. STACKVM names a binary that is built already.
 
 import { execFileSync } from "node:child_process";
@@ -10,8 +10,7 @@ import { join } from "node:path";
 import { Home } from "../../web/tests/stackvm.js";
 import { printTable, report, rest } from "./measure.mjs";
 
-const PAIRS = 4;
-const ROUNDS = 8;
+const [wanted, PAIRS = 4, ROUNDS = 8] = process.argv.slice(2);
 /** Keyframes are made when a machine has just become idle; they belong to what was before. */
 const SETTLED_MS = 1000;
 const GROWTH_S = 40;
@@ -30,7 +29,6 @@ const KINDS = { "not kept": [], kept: ["--name", "kept"] };
 const ALL_KINDS = { ...KINDS, "kept without history": ["--name", "bare", "--no-history"] };
 const TICKS_PER_S = Number(execFileSync("getconf", ["CLK_TCK"]).toString());
 
-const wanted = process.argv[2];
 const home = await Home.make();
 try {
   if (["idle", undefined].includes(wanted)) await measureIdle();
