@@ -1,6 +1,7 @@
 // What a machine's history costs it, as BENCHMARKS.md has it:
-// `node benches/web/history.mjs [idle|busy|growth] [PAIRS TIMES]`. The same work in a machine that is kept and in one
-// that is not. STACKVM names a binary that is built already.
+// `node benches/web/history.mjs [idle|busy|growth] [PAIRS TIMES]`. The same work in a machine that is
+// kept and in one that is not; by default 8 times in each of 4 pairs of them. STACKVM names a binary
+// that is built already.
 
 import { execFileSync } from "node:child_process";
 import { existsSync } from "node:fs";
