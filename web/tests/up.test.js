@@ -29,12 +29,12 @@ async function atMachine() {
   await clearScreen(owner, (rows) => rows.length > 0);
 }
 
-/** In the page: has a machine paused, or run on, as somebody elsewhere might. */
-const power = ({ id, action }) =>
-  fetch(`/api/machines/${id}/power`, {
-    method: "POST",
+/** In the page: says something of a machine, as somebody elsewhere might. */
+const say = ({ method, path, body }) =>
+  fetch(`/api/machines/${path}`, {
+    method,
     headers: { "content-type": "application/json" },
-    body: JSON.stringify({ action }),
+    body: JSON.stringify(body),
   });
 
 test("a used link says what to do, and lets in whoever was in", async () => {
@@ -59,6 +59,9 @@ test("home makes, names, finds, deletes and gives back machines", async () => {
 
   await row.getByRole("button", { name: "Notes on lesson" }).click();
   await owner.getByRole("textbox", { name: "Notes on lesson" }).fill("for Tuesday <b>");
+  // Nobody replaces unawares what somebody else wrote meanwhile.
+  await owner.evaluate(say, { method: "PATCH", path: id, body: { notes: "for Monday" } });
+  await row.getByText("Somebody made it: for Monday").waitFor();
   await owner.keyboard.press("Control+Enter");
   await row.getByText("for Tuesday <b>").waitFor();
   await row.getByRole("button", { name: "Tags of lesson" }).click();
@@ -77,7 +80,7 @@ test("home makes, names, finds, deletes and gives back machines", async () => {
   // What happens to the machine meanwhile takes nobody's words away.
   const renaming = owner.getByRole("listitem").filter({ hasText: "for Tuesday" });
   for (const [action, state] of [["pause", "paused"], ["resume", "running"]]) {
-    await owner.evaluate(power, { id, action });
+    await owner.evaluate(say, { method: "POST", path: `${id}/power`, body: { action } });
     await renaming.getByText(state).waitFor();
   }
   assert.equal(await name.inputValue(), "seminar");

@@ -92,8 +92,8 @@ impl FrozenRam {
 
     /// In a process that was forked off: takes its right to write the pages that it shares with its
     /// original and with the other forks, for good, so that none that is taken over by its guest
-    /// reaches the others through them. Every machine of this process that wrote to them must be
-    /// gone; those that are thawed copy.
+    /// reaches the others through them. A machine of this process that still writes to them in place
+    /// ends it with a fault; one that is thawed from here copies.
     ///
     /// # Errors
     /// The host's. Some may be written still.

@@ -250,8 +250,7 @@ pub(super) fn keep(replay: &mut Replay) {
     let fine_until = replay.fine_until;
     let state = State { place, frozen, derived, keyframe: None, fine_until };
     if replay.kept.insert(state) == Kept::Spent {
-        // A digest gives back what no one refers to any more.
-        replay.machine.digest();
+        replay.machine.give_back_when_due();
     }
     replay.unkept_work = 0;
 }

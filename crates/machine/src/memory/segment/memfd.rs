@@ -95,7 +95,7 @@ impl Mapping {
         let start = self.base.as_ptr().cast::<c_void>();
         let (protection, flags) = (ProtFlags::READ, MapFlags::SHARED | MapFlags::FIXED);
         // SAFETY: it takes the place of our own mapping of the same bytes, at the same address and
-        // as long; references into it stay good. Nobody writes through them, says the caller.
+        // as long; references into it stay good to read. A write through one would end the process.
         let base = unsafe { rustix::mm::mmap(start, self.bytes, protection, flags, &self.fd, 0)? };
         assert_eq!(base, start, "the kernel maps where it was told to");
         Ok(())
